@@ -1,0 +1,384 @@
+//! What can go wrong, sorted by what the caller does next.
+
+use std::time::{Duration, SystemTime};
+
+use crate::authorizer::Challenge;
+use crate::names::Slug;
+use crate::protocol::RpcError;
+
+/// The cause of an error, kept for the chain.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// A wire that did not deliver. Messages are sentences for the user, without the connector's name, and quote nothing
+/// that the server sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// No connection: name resolution, refused, unreachable, TLS.
+    #[error("{reason}")]
+    Unreachable {
+        /// One sentence that names the host.
+        reason: String,
+        /// The cause.
+        #[source]
+        source: Option<Source>,
+    },
+    /// Nothing in time.
+    #[error("{what} took longer than {limit:?}")]
+    TimedOut {
+        /// What was waited for.
+        what: &'static str,
+        /// How long.
+        limit: Duration,
+    },
+    /// 401 or 403, and the authorizer could not satisfy it.
+    #[error("{}", refusal(*.forbidden))]
+    Unauthorized {
+        /// True where signing in again does not help.
+        forbidden: bool,
+        /// What the server said.
+        challenge: Box<Challenge>,
+    },
+    /// The server no longer knows the session (legacy versions). Open a new one.
+    #[error("the server has ended the session")]
+    SessionExpired,
+    /// An HTTP status that is none of the above, with the JSON-RPC error of its body if there was one.
+    #[error("the server answered with HTTP status {status}{}", content_type_note(.content_type))]
+    Status {
+        /// The status code.
+        status: u16,
+        /// The `Content-Type`, without parameters.
+        content_type: Option<String>,
+        /// The JSON-RPC error in the body.
+        rpc: Option<Box<RpcError>>,
+        /// From `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+    /// A rule of ours forbids it: a redirect elsewhere, a forbidden address.
+    #[error("{0}")]
+    Refused(String),
+    /// The server broke the protocol.
+    #[error("{0}")]
+    Malformed(String),
+    /// A limit was reached.
+    #[error("{limit} is over the limit of {max}")]
+    LimitExceeded {
+        /// What was too large.
+        limit: &'static str,
+        /// The limit, with its unit.
+        max: String,
+    },
+    /// The process could not be started.
+    #[error("{reason}")]
+    NotStarted {
+        /// One sentence that names the command.
+        reason: String,
+        /// The cause.
+        #[source]
+        source: Option<Source>,
+    },
+    /// The connection or process ended before the answer.
+    #[error("{reason}")]
+    Closed {
+        /// One sentence.
+        reason: String,
+    },
+    /// The authorizer failed.
+    #[error(transparent)]
+    Authorizer(Box<ConnectorError>),
+}
+
+fn refusal(forbidden: bool) -> &'static str {
+    if forbidden {
+        "the server refuses this to the credentials it was given (403)"
+    } else {
+        "the server wants a sign-in (401)"
+    }
+}
+
+fn content_type_note(content_type: &Option<String>) -> String {
+    content_type.as_ref().map(|t| format!(" ({t})")).unwrap_or_default()
+}
+
+impl TransportError {
+    /// True if the server may not have seen the request at all, so that sending it again cannot do it twice.
+    pub fn is_before_delivery(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::SessionExpired | Self::NotStarted { .. })
+    }
+}
+
+/// A manifest that could not be read or written. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The file does not parse; it is left as it is.
+    #[error(
+        "{file} is not valid (line {line}, column {column}: {problem}). Nothing is written to it until it is repaired"
+    )]
+    Unparsable {
+        /// The file.
+        file: String,
+        /// Line of the first error, from 1.
+        line: usize,
+        /// Column of the first error.
+        column: usize,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// There is a connector with this slug already.
+    #[error("the manifest already holds a connector `{0}`")]
+    SlugTaken(Slug),
+    /// Reading or writing failed.
+    #[error("cannot {action} {file}")]
+    Io {
+        /// `read`, `write`, `lock`.
+        action: &'static str,
+        /// The file.
+        file: String,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A secret that could not be read or written. No variant carries one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CredentialError {
+    /// The store is locked: the user has to unlock it.
+    #[error("the {store} is locked; unlock it and try again")]
+    Locked {
+        /// Which store.
+        store: &'static str,
+    },
+    /// There is no such store on this machine.
+    #[error("the {store} is not available: {reason}")]
+    Unavailable {
+        /// Which store.
+        store: &'static str,
+        /// One sentence.
+        reason: String,
+    },
+    /// The store did not answer in time; it may be showing a prompt.
+    #[error("the {store} did not answer within {limit:?}; it may be waiting for you to unlock it")]
+    TimedOut {
+        /// Which store.
+        store: &'static str,
+        /// How long it was given.
+        limit: Duration,
+    },
+    /// The store holds something that is not one of our values.
+    #[error("the {store} holds a damaged value under `{account}`: {problem}")]
+    Damaged {
+        /// Which store.
+        store: &'static str,
+        /// The account.
+        account: String,
+        /// What is wrong, without the value.
+        problem: String,
+    },
+    /// Anything else, as the platform says it.
+    #[error("the {store} failed")]
+    Failed {
+        /// Which store.
+        store: &'static str,
+        /// The cause.
+        #[source]
+        source: Source,
+    },
+}
+
+/// What a host gets. Every variant names the connector and says what to do; [`code`](Self::code) is stable.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectorError {
+    /// No connector with this slug.
+    #[error("there is no connector `{0}`")]
+    NotFound(Slug),
+    /// The tool has no route: not discovered, not enabled, or not admitted.
+    #[error("the connector `{slug}` has no enabled tool `{tool}`")]
+    UnknownTool {
+        /// The connector.
+        slug: Slug,
+        /// The server's name of the tool.
+        tool: String,
+    },
+    /// Only the user can help: by signing in.
+    #[error("the connector `{slug}` needs you to sign in{}", note(.reason))]
+    SignInRequired {
+        /// The connector.
+        slug: Slug,
+        /// Why, if it is known.
+        reason: Option<String>,
+    },
+    /// There is no connection at the moment.
+    #[error("the connector `{slug}` is not connected{}", note(.reason))]
+    NotConnected {
+        /// The connector.
+        slug: Slug,
+        /// The last failure.
+        reason: Option<String>,
+        /// When the next attempt is made.
+        retry_at: Option<SystemTime>,
+    },
+    /// The server answered with a JSON-RPC error.
+    #[error("the server of `{slug}` answered with error {}", .error.code)]
+    Upstream {
+        /// The connector.
+        slug: Slug,
+        /// The server's error: its message is untrusted text.
+        error: Box<RpcError>,
+    },
+    /// The server broke the protocol.
+    #[error("the server of `{slug}` broke the protocol: {problem}")]
+    Protocol {
+        /// The connector.
+        slug: Slug,
+        /// What was wrong.
+        problem: String,
+    },
+    /// A limit was reached.
+    #[error("`{slug}`: {limit} is over the limit of {max}")]
+    LimitExceeded {
+        /// The connector.
+        slug: Slug,
+        /// What was too large.
+        limit: &'static str,
+        /// The limit, with its unit.
+        max: String,
+    },
+    /// No answer in time. The server may still have done what was asked.
+    #[error("`{slug}`: {what} took longer than {limit:?}")]
+    TimedOut {
+        /// The connector.
+        slug: Slug,
+        /// What was waited for.
+        what: String,
+        /// How long.
+        limit: Duration,
+    },
+    /// The arguments do not satisfy the tool's input schema. They were not sent.
+    #[error("the arguments of `{tool}` do not satisfy its input schema: {}", .problems.join("; "))]
+    InvalidArguments {
+        /// The connector.
+        slug: Slug,
+        /// The tool.
+        tool: String,
+        /// One per failing path, as `path: problem`.
+        problems: Vec<String>,
+    },
+    /// The caller cancelled.
+    #[error("the call was cancelled")]
+    Cancelled {
+        /// The connector.
+        slug: Slug,
+    },
+    /// What the user entered cannot be a connector.
+    #[error(transparent)]
+    Invalid(#[from] crate::transport::InvalidDefinition),
+    /// The manifest.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The secret store.
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+    /// The connection failed.
+    #[error("`{slug}`: {error}")]
+    Transport {
+        /// The connector.
+        slug: Slug,
+        /// How.
+        #[source]
+        error: Box<TransportError>,
+    },
+    /// The manager has been shut down.
+    #[error("the connectors are shutting down")]
+    ShuttingDown,
+}
+
+fn note(reason: &Option<String>) -> String {
+    reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default()
+}
+
+impl ConnectorError {
+    /// Gives a wire's failure the name of its connector.
+    pub fn from_transport(slug: &Slug, error: TransportError) -> Self {
+        let slug = slug.clone();
+        match error {
+            TransportError::Unauthorized { forbidden: false, .. } => {
+                Self::SignInRequired { slug, reason: None }
+            }
+            TransportError::TimedOut { what, limit } => Self::TimedOut { slug, what: what.to_owned(), limit },
+            TransportError::LimitExceeded { limit, max } => Self::LimitExceeded { slug, limit, max },
+            TransportError::Malformed(problem) => Self::Protocol { slug, problem },
+            TransportError::Status { rpc: Some(error), .. } => Self::Upstream { slug, error },
+            TransportError::Authorizer(error) => *error,
+            error => Self::Transport { slug, error: Box::new(error) },
+        }
+    }
+
+    /// The stable code of `error.data.code` in the WebSocket API.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "connector_not_found",
+            Self::UnknownTool { .. } => "unknown_tool",
+            Self::SignInRequired { .. } => "sign_in_required",
+            Self::NotConnected { .. } | Self::ShuttingDown => "not_connected",
+            Self::Upstream { .. } => "upstream_error",
+            Self::Protocol { .. } => "upstream_protocol",
+            Self::LimitExceeded { .. } => "limit_exceeded",
+            Self::TimedOut { .. } => "timeout",
+            Self::InvalidArguments { .. } => "invalid_arguments",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Invalid(_) => "invalid_params",
+            Self::Storage(_) => "storage",
+            Self::Credentials(_) => "secret_store_unavailable",
+            Self::Transport { error, .. } => match **error {
+                TransportError::Status { .. } | TransportError::Refused(_) => "upstream_protocol",
+                _ => "not_connected",
+            },
+        }
+    }
+
+    /// The connector concerned, where there is one.
+    pub fn slug(&self) -> Option<&Slug> {
+        match self {
+            Self::NotFound(slug)
+            | Self::UnknownTool { slug, .. }
+            | Self::SignInRequired { slug, .. }
+            | Self::NotConnected { slug, .. }
+            | Self::Upstream { slug, .. }
+            | Self::Protocol { slug, .. }
+            | Self::LimitExceeded { slug, .. }
+            | Self::TimedOut { slug, .. }
+            | Self::InvalidArguments { slug, .. }
+            | Self::Cancelled { slug }
+            | Self::Transport { slug, .. }
+            | Self::Storage(StorageError::SlugTaken(slug)) => Some(slug),
+            Self::Invalid(_) | Self::Storage(_) | Self::Credentials(_) | Self::ShuttingDown => None,
+        }
+    }
+
+    /// What the user can do about it, where that is known.
+    pub fn remedy(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotFound(_) => "list the connectors to see what there is",
+            Self::UnknownTool { .. } => {
+                "enable the tool first, or refresh the connector if the server has just added it"
+            }
+            Self::SignInRequired { .. } => "sign in to the connector, or enter its headers again",
+            Self::NotConnected { .. } => "wait for the next attempt, or reconnect",
+            Self::TimedOut { .. } => "try again, with a longer time limit if the tool is slow",
+            Self::InvalidArguments { .. } => "correct the arguments at the paths named",
+            Self::Storage(StorageError::Unparsable { .. }) => "repair the file, then restart",
+            Self::Storage(_) => "check the permissions and the free space of the state folder",
+            Self::Credentials(_) => "unlock the secret store, or start with another one (`--secrets vault`)",
+            _ => return None,
+        })
+    }
+
+    /// True if the same call may succeed later without anyone doing anything.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::NotConnected { .. } | Self::TimedOut { .. } | Self::Transport { .. })
+    }
+}

@@ -1,0 +1,124 @@
+//! What happens to connectors, for everyone who watches.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use crate::connector::Progress;
+use crate::names::Slug;
+use crate::view::StateName;
+
+/// Events that a slow subscriber may fall behind before it loses the oldest.
+const BACKLOG: usize = 1024;
+
+/// One event, numbered in the order in which they happened.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConnectorEvent {
+    /// Counts up by one, from 1.
+    pub seq: u64,
+    /// The connector concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slug: Option<Slug>,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened. No variant carries a secret, an argument or a result.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A connector came, changed its state, or went (`removed`).
+    State {
+        /// The new state; `None` when it was removed.
+        state: Option<StateName>,
+        /// True when it was removed.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        removed: bool,
+        /// What went wrong, in one sentence.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// The tools, the selection or what is routed changed.
+    Catalogue {
+        /// Usable tools.
+        tool_count: usize,
+        /// Tools with a route.
+        enabled_count: usize,
+    },
+    /// The user has to sign in.
+    SignIn {
+        /// True when it is wanted, false when it is done.
+        wanted: bool,
+    },
+    /// A call was let through.
+    CallStarted {
+        /// The caller's id of the call.
+        call_id: Arc<str>,
+        /// The server's name of the tool.
+        tool: String,
+    },
+    /// A call made progress.
+    CallProgress {
+        /// The caller's id of the call.
+        call_id: Arc<str>,
+        /// How far.
+        #[serde(flatten)]
+        progress: Progress,
+    },
+    /// A call ended.
+    CallFinished {
+        /// The caller's id of the call.
+        call_id: Arc<str>,
+        /// The server's name of the tool.
+        tool: String,
+        /// How long it took.
+        duration_ms: u64,
+        /// `ok`, `tool_error`, or the stable code of the error.
+        outcome: &'static str,
+    },
+    /// A log message of the server's.
+    Log {
+        /// The server's level.
+        level: String,
+        /// The server's text, made fit for display. Untrusted.
+        message: String,
+    },
+    /// Enabled tools are withheld because their definitions changed.
+    DefinitionChanged {
+        /// Their names.
+        tools: Vec<String>,
+    },
+}
+
+/// Where events are published and subscribed to. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct EventBus {
+    sender: broadcast::Sender<Arc<ConnectorEvent>>,
+    next: Arc<AtomicU64>,
+}
+
+impl Default for EventBus {
+    fn default() -> Self {
+        Self { sender: broadcast::Sender::new(BACKLOG), next: Arc::new(AtomicU64::new(1)) }
+    }
+}
+
+impl EventBus {
+    /// Tells every subscriber. Never waits; costs next to nothing while nobody listens.
+    pub fn publish(&self, slug: Option<&Slug>, kind: EventKind) {
+        let seq = self.next.fetch_add(1, Ordering::Relaxed);
+        if self.sender.receiver_count() > 0 {
+            // Fails only if the last subscriber has just gone.
+            let _ = self.sender.send(Arc::new(ConnectorEvent { seq, slug: slug.cloned(), kind }));
+        }
+    }
+
+    /// Receives what is published from now on. A receiver that falls behind is told how many events it lost.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<ConnectorEvent>> {
+        self.sender.subscribe()
+    }
+}

@@ -1,0 +1,41 @@
+#![doc = include_str!("../README.md")]
+
+pub mod authorizer;
+pub mod client;
+pub mod connector;
+#[cfg(feature = "contract")]
+pub mod contract;
+pub mod definition;
+pub mod error;
+pub mod events;
+pub mod gate;
+pub mod header_params;
+pub mod host;
+pub mod limits;
+pub mod manager;
+pub mod memory;
+pub mod names;
+pub mod protocol;
+pub mod schema;
+pub mod store;
+pub mod text;
+pub mod tool;
+pub mod transport;
+pub mod view;
+
+pub use authorizer::{Authorizer, StaticHeaders};
+pub use client::McpClient;
+pub use connector::{Connector, Progress, ToolCall, ToolOutcome};
+pub use definition::{ConnectorDefinition, OAuthSettings, StdioCommand};
+pub use error::{ConnectorError, CredentialError, StorageError, TransportError};
+pub use events::{ConnectorEvent, EventBus, EventKind};
+pub use gate::{Admission, EnablementGate};
+pub use host::InputHandler;
+pub use limits::Limits;
+pub use manager::ConnectorManager;
+pub use memory::{MemoryConfigStore, MemoryCredentialStore};
+pub use names::Slug;
+pub use store::{ConfigStore, CredentialKey, CredentialStore};
+pub use tool::{ToolCatalog, ToolDefinition};
+pub use transport::{Dialer, Transport};
+pub use view::{ConnectorStatus, StateName, ToolView};

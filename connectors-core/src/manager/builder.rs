@@ -1,0 +1,82 @@
+//! Composing a manager.
+
+use std::sync::Arc;
+
+use crate::gate::EnablementGate;
+use crate::host::InputHandler;
+use crate::limits::Limits;
+use crate::manager::ConnectorManager;
+use crate::protocol::Implementation;
+use crate::store::{ConfigStore, CredentialStore};
+use crate::transport::Dialer;
+
+/// Puts a manager together. Without stores it keeps everything in memory; without dialers it reaches nothing.
+#[derive(Default)]
+pub struct ManagerBuilder {
+    pub(super) config: Option<Arc<dyn ConfigStore>>,
+    pub(super) credentials: Option<Arc<dyn CredentialStore>>,
+    pub(super) dialers: Vec<Arc<dyn Dialer>>,
+    pub(super) gates: Vec<Arc<dyn EnablementGate>>,
+    pub(super) input: Option<Arc<dyn InputHandler>>,
+    pub(super) limits: Limits,
+    pub(super) client_info: Option<Implementation>,
+}
+
+impl ManagerBuilder {
+    /// Where definitions are kept.
+    #[must_use]
+    pub fn with_config(mut self, store: Arc<dyn ConfigStore>) -> Self {
+        self.config = Some(store);
+        self
+    }
+
+    /// Where secrets are kept.
+    #[must_use]
+    pub fn with_credentials(mut self, store: Arc<dyn CredentialStore>) -> Self {
+        self.credentials = Some(store);
+        self
+    }
+
+    /// A way to reach servers. The first that serves a definition is taken.
+    #[must_use]
+    pub fn with_dialer(mut self, dialer: Arc<dyn Dialer>) -> Self {
+        self.dialers.push(dialer);
+        self
+    }
+
+    /// A gate on top of the user's selection and the pinned definitions.
+    #[must_use]
+    pub fn with_gate(mut self, gate: Arc<dyn EnablementGate>) -> Self {
+        self.gates.push(gate);
+        self
+    }
+
+    /// Who answers servers' requests for input; nobody if not called.
+    #[must_use]
+    pub fn with_input(mut self, input: Arc<dyn InputHandler>) -> Self {
+        self.input = Some(input);
+        self
+    }
+
+    /// Limits for every connector.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// What servers are told of this host.
+    #[must_use]
+    pub fn with_client_info(mut self, info: Implementation) -> Self {
+        self.client_info = Some(info);
+        self
+    }
+
+    /// Loads the definitions and starts connecting. Returns as soon as they are loaded: connectors become ready on their
+    /// own. A manifest that cannot be read does not fail the start: the manager is empty, says so
+    /// ([`ConnectorManager::storage_problem`]), and refuses to write.
+    #[expect(clippy::todo, clippy::unused_async, reason = "being written")]
+    pub async fn start(self) -> ConnectorManager {
+        todo!()
+    }
+}

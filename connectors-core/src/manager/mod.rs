@@ -1,0 +1,182 @@
+//! The connectors of one host: configured, connected, routed.
+
+mod builder;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::authorizer::SecretHeader;
+use crate::connector::ToolOutcome;
+use crate::definition::StdioCommand;
+use crate::error::ConnectorError;
+use crate::events::EventBus;
+use crate::names::Slug;
+use crate::view::{ConnectorStatus, ToolView};
+
+pub use builder::ManagerBuilder;
+
+/// Everything that a host does with connectors. Cloning is cheap; all clones are the same manager.
+#[derive(Clone)]
+pub struct ConnectorManager {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    events: EventBus,
+}
+
+/// What a user enters to add a connector.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NewConnector {
+    /// Display name; the slug comes from it.
+    pub name: String,
+    /// Where it leads.
+    pub endpoint: NewEndpoint,
+}
+
+/// The two ways to reach a server.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum NewEndpoint {
+    /// Streamable HTTP.
+    Http {
+        /// The MCP endpoint.
+        url: String,
+        /// Headers to send; the values go to the secret store.
+        headers: Vec<SecretHeader>,
+    },
+    /// A local process.
+    Stdio(StdioCommand),
+}
+
+impl NewConnector {
+    /// A remote server.
+    pub fn http(name: impl Into<String>, url: impl Into<String>, headers: Vec<SecretHeader>) -> Self {
+        Self { name: name.into(), endpoint: NewEndpoint::Http { url: url.into(), headers } }
+    }
+
+    /// A local server.
+    pub fn stdio(name: impl Into<String>, command: StdioCommand) -> Self {
+        Self { name: name.into(), endpoint: NewEndpoint::Stdio(command) }
+    }
+}
+
+/// What of a connector is to change; `None` keeps. The slug and the selection stay.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ConnectorUpdate {
+    /// New display name.
+    pub name: Option<String>,
+    /// New URL (HTTP connectors).
+    pub url: Option<String>,
+    /// New headers, all of them (HTTP connectors).
+    pub headers: Option<Vec<SecretHeader>>,
+    /// New command (stdio connectors).
+    pub stdio: Option<StdioCommand>,
+    /// Switches the connector off or on.
+    pub disabled: Option<bool>,
+}
+
+/// A call of an enabled tool.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CallRequest {
+    /// The connector.
+    pub slug: Slug,
+    /// The server's name of the tool.
+    pub tool: String,
+    /// The arguments, an object.
+    pub arguments: Value,
+    /// Longest duration; the connector's limits if `None`.
+    pub timeout: Option<Duration>,
+    /// The caller's id, for [`ConnectorManager::cancel`] and events; made up if `None`.
+    pub call_id: Option<Arc<str>>,
+}
+
+impl CallRequest {
+    /// A call with the connector's own limits.
+    pub fn new(slug: Slug, tool: impl Into<String>, arguments: Value) -> Self {
+        Self { slug, tool: tool.into(), arguments, timeout: None, call_id: None }
+    }
+}
+
+/// A call that reached the server and came back.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CallResult {
+    /// What the server answered.
+    pub outcome: ToolOutcome,
+    /// The call's id.
+    pub call_id: Arc<str>,
+    /// From admission to answer.
+    pub duration: Duration,
+}
+
+#[expect(missing_docs, unused_variables, clippy::todo, reason = "being written")]
+impl ConnectorManager {
+    pub fn builder() -> ManagerBuilder {
+        ManagerBuilder::default()
+    }
+    pub fn events(&self) -> &EventBus {
+        &self.shared.events
+    }
+    pub fn list(&self) -> Vec<ConnectorStatus> {
+        todo!()
+    }
+    pub fn status(&self, slug: &Slug) -> Result<ConnectorStatus, ConnectorError> {
+        todo!()
+    }
+    pub fn tools(&self, slug: &Slug) -> Result<Vec<ToolView>, ConnectorError> {
+        todo!()
+    }
+    /// Why the manifest cannot be used, while that is so.
+    pub fn storage_problem(&self) -> Option<String> {
+        todo!()
+    }
+    pub async fn add(&self, new: NewConnector) -> Result<ConnectorStatus, ConnectorError> {
+        todo!()
+    }
+    pub async fn update(
+        &self,
+        slug: &Slug,
+        update: ConnectorUpdate,
+    ) -> Result<ConnectorStatus, ConnectorError> {
+        todo!()
+    }
+    pub async fn remove(&self, slug: &Slug) -> Result<(), ConnectorError> {
+        todo!()
+    }
+    pub async fn enable_tools(&self, slug: &Slug, tools: &[String]) -> Result<usize, ConnectorError> {
+        todo!()
+    }
+    pub async fn disable_tools(&self, slug: &Slug, tools: &[String]) -> Result<usize, ConnectorError> {
+        todo!()
+    }
+    pub async fn accept_changes(&self, slug: &Slug, tools: &[String]) -> Result<usize, ConnectorError> {
+        todo!()
+    }
+    pub async fn refresh(&self, slug: &Slug) -> Result<Vec<ToolView>, ConnectorError> {
+        todo!()
+    }
+    pub async fn reconnect(&self, slug: &Slug) -> Result<ConnectorStatus, ConnectorError> {
+        todo!()
+    }
+    pub async fn call_tool(&self, request: CallRequest) -> Result<CallResult, ConnectorError> {
+        todo!()
+    }
+    /// False if no call with this id is under way.
+    pub fn cancel(&self, call_id: &str) -> bool {
+        todo!()
+    }
+    /// Rebuilds the routes after a gate's verdicts changed.
+    pub fn gates_changed(&self) {
+        todo!()
+    }
+    /// Closes every connection and ends every child process; bounded in time.
+    pub async fn shutdown(&self) {
+        todo!()
+    }
+}

@@ -1,0 +1,106 @@
+//! Stores that forget: for `--secrets memory`, for hosts with their own persistence, and for tests.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::definition::ConnectorDefinition;
+use crate::error::{CredentialError, StorageError};
+use crate::names::Slug;
+use crate::store::{ConfigStore, CredentialKey, CredentialStore};
+
+/// Secrets in memory, gone with the process.
+#[derive(Debug, Default)]
+pub struct MemoryCredentialStore {
+    values: Mutex<BTreeMap<CredentialKey, SecretString>>,
+}
+
+impl MemoryCredentialStore {
+    fn values(&self) -> MutexGuard<'_, BTreeMap<CredentialKey, SecretString>> {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl CredentialStore for MemoryCredentialStore {
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
+    async fn get(&self, key: &CredentialKey) -> Result<Option<SecretString>, CredentialError> {
+        Ok(self.values().get(key).cloned())
+    }
+
+    async fn put(&self, key: &CredentialKey, value: &SecretString) -> Result<(), CredentialError> {
+        self.values().insert(key.clone(), value.clone());
+        Ok(())
+    }
+
+    async fn delete(&self, key: &CredentialKey) -> Result<(), CredentialError> {
+        self.values().remove(key);
+        Ok(())
+    }
+
+    async fn list(&self, slug: &Slug) -> Result<Vec<CredentialKey>, CredentialError> {
+        Ok(self.values().keys().filter(|key| key.slug() == slug).cloned().collect())
+    }
+
+    async fn compare_and_swap<'a>(
+        &self,
+        key: &CredentialKey,
+        expected: Option<&'a SecretString>,
+        new: &SecretString,
+    ) -> Result<bool, CredentialError> {
+        let mut values = self.values();
+        let matches =
+            values.get(key).map(ExposeSecret::expose_secret) == expected.map(ExposeSecret::expose_secret);
+        if matches {
+            values.insert(key.clone(), new.clone());
+        }
+        Ok(matches)
+    }
+}
+
+/// Definitions in memory, gone with the process.
+#[derive(Debug, Default)]
+pub struct MemoryConfigStore {
+    definitions: Mutex<Vec<ConnectorDefinition>>,
+}
+
+impl MemoryConfigStore {
+    fn definitions(&self) -> MutexGuard<'_, Vec<ConnectorDefinition>> {
+        self.definitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl ConfigStore for MemoryConfigStore {
+    async fn load(&self) -> Result<Vec<ConnectorDefinition>, StorageError> {
+        Ok(self.definitions().clone())
+    }
+
+    async fn insert(&self, definition: &ConnectorDefinition) -> Result<(), StorageError> {
+        let mut definitions = self.definitions();
+        if definitions.iter().any(|other| other.slug == definition.slug) {
+            return Err(StorageError::SlugTaken(definition.slug.clone()));
+        }
+        definitions.push(definition.clone());
+        Ok(())
+    }
+
+    async fn replace(&self, definition: &ConnectorDefinition) -> Result<(), StorageError> {
+        let mut definitions = self.definitions();
+        match definitions.iter_mut().find(|other| other.slug == definition.slug) {
+            Some(found) => *found = definition.clone(),
+            None => definitions.push(definition.clone()),
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, slug: &Slug) -> Result<(), StorageError> {
+        self.definitions().retain(|definition| definition.slug != *slug);
+        Ok(())
+    }
+}

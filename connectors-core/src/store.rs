@@ -1,0 +1,144 @@
+//! The borders to what outlives the process: definitions and secrets.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use crate::definition::ConnectorDefinition;
+use crate::error::{CredentialError, StorageError};
+use crate::names::Slug;
+
+/// Where connector definitions are kept.
+///
+/// Changes are made one connector at a time, so that two processes which change different connectors do not undo each
+/// other. Implemented by `connectors-store` on `connectors.json`.
+///
+/// *Durability.* When a method has returned `Ok`, the change survives a crash; when it has returned an error or the
+/// process died, either the old or the new state is there, never a mixture.
+///
+/// *Concurrency.* Methods may be called at once, from several processes too. *Cancellation.* A dropped future may leave
+/// the change made or not made. *Errors.* After an error nothing has changed.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait ConfigStore: Send + Sync + 'static {
+    /// Every definition, in the order in which they were created.
+    async fn load(&self) -> Result<Vec<ConnectorDefinition>, StorageError>;
+
+    /// Adds a definition. [`StorageError::SlugTaken`] if there is one with this slug, whoever wrote it.
+    async fn insert(&self, definition: &ConnectorDefinition) -> Result<(), StorageError>;
+
+    /// Replaces the definition with this slug, or adds it if it is gone. Fields of it that this version does not know
+    /// are kept.
+    async fn replace(&self, definition: &ConnectorDefinition) -> Result<(), StorageError>;
+
+    /// Removes the definition with this slug; not an error if there is none.
+    async fn remove(&self, slug: &Slug) -> Result<(), StorageError>;
+}
+
+/// Where secrets are kept: the OS keychain, an encrypted file, or memory.
+///
+/// *Durability and concurrency* as for [`ConfigStore`]: per key, the last completed write wins.
+/// [`compare_and_swap`](Self::compare_and_swap) is atomic among all processes that share the store.
+///
+/// *Latency.* A keychain may ask the user to unlock it. Implementations bound every call in time
+/// ([`CredentialError::TimedOut`]) and never block the async threads.
+///
+/// *Secrecy.* Values are never logged, and never part of an error.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait CredentialStore: Send + Sync + 'static {
+    /// Which kind of store this is, for the user: `keychain`, `vault` or `memory`.
+    fn kind(&self) -> &'static str;
+
+    /// The value under `key`; `None` if there is none.
+    async fn get(&self, key: &CredentialKey) -> Result<Option<SecretString>, CredentialError>;
+
+    /// Writes a value, replacing any other.
+    async fn put(&self, key: &CredentialKey, value: &SecretString) -> Result<(), CredentialError>;
+
+    /// Deletes a value; not an error if there is none.
+    async fn delete(&self, key: &CredentialKey) -> Result<(), CredentialError>;
+
+    /// The keys of one connector that have a value, in no particular order.
+    async fn list(&self, slug: &Slug) -> Result<Vec<CredentialKey>, CredentialError>;
+
+    /// Writes `new` if the present value is `expected` (`None`: no value), and says whether it did.
+    async fn compare_and_swap<'a>(
+        &self,
+        key: &CredentialKey,
+        expected: Option<&'a SecretString>,
+        new: &SecretString,
+    ) -> Result<bool, CredentialError>;
+}
+
+/// Names one secret of one connector.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CredentialKey {
+    slug: Slug,
+    name: String,
+}
+
+impl CredentialKey {
+    /// What every account of a connector's secret begins with.
+    pub const ACCOUNT_PREFIX: &'static str = "connector:";
+
+    /// The value of a static header.
+    pub fn header(slug: &Slug, header: &str) -> Self {
+        Self { slug: slug.clone(), name: header.to_owned() }
+    }
+
+    /// The OAuth tokens, as JSON.
+    pub fn tokens(slug: &Slug) -> Self {
+        Self { slug: slug.clone(), name: "tokens".to_owned() }
+    }
+
+    /// The OAuth client's secret.
+    pub fn client_secret(slug: &Slug) -> Self {
+        Self { slug: slug.clone(), name: "client_secret".to_owned() }
+    }
+
+    /// Reads an account name; `None` if it is not a connector's.
+    pub fn from_account(account: &str) -> Option<Self> {
+        let (slug, name) = account.strip_prefix(Self::ACCOUNT_PREFIX)?.split_once(':')?;
+        (!slug.is_empty() && !name.is_empty())
+            .then(|| Self { slug: Slug::verbatim(slug), name: name.to_owned() })
+    }
+
+    /// The account name in a keychain: `connector:<slug>:<name>`.
+    pub fn account(&self) -> String {
+        self.to_string()
+    }
+
+    /// The connector that the secret belongs to.
+    pub fn slug(&self) -> &Slug {
+        &self.slug
+    }
+}
+
+impl fmt::Display for CredentialKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}:{}", Self::ACCOUNT_PREFIX, self.slug, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_are_those_that_car_secrets_writes() {
+        let slug = Slug::from_name("GitHub");
+        assert_eq!(CredentialKey::header(&slug, "X-Api-Key").account(), "connector:github:X-Api-Key");
+        assert_eq!(CredentialKey::tokens(&slug).account(), "connector:github:tokens");
+        assert_eq!(CredentialKey::client_secret(&slug).account(), "connector:github:client_secret");
+    }
+
+    #[test]
+    fn an_account_is_read_back_and_a_foreign_one_is_not() {
+        let key = CredentialKey::header(&Slug::verbatim("a_b"), "X:Odd");
+        assert_eq!(CredentialKey::from_account(&key.account()), Some(key));
+        assert_eq!(CredentialKey::from_account("PARSLEE_TOKEN"), None);
+        assert_eq!(CredentialKey::from_account("connector:x"), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! What is shown of connectors and tools: the shapes of the WebSocket API.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::names::Slug;
+use crate::protocol::{Era, Implementation};
+use crate::tool::{QuarantinedTool, ToolAnnotations};
+
+/// Where a connector is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StateName {
+    /// From a team file, not yet accepted.
+    Proposed,
+    /// Not dialled yet, or closed.
+    Disconnected,
+    /// A dial is under way.
+    Connecting,
+    /// A `tools/list` has succeeded.
+    Ready,
+    /// Only the user can help.
+    NeedsSignIn,
+    /// Failed; tried again at `retry_at`.
+    Backoff,
+    /// Switched off by the user.
+    Disabled,
+}
+
+/// `ConnectorStatus` of the WebSocket API.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct ConnectorStatus {
+    /// Stable identifier.
+    pub slug: Slug,
+    /// Display name.
+    pub name: String,
+    /// The MCP endpoint; empty for a stdio connector.
+    pub url: String,
+    /// True exactly in the state `ready`.
+    pub connected: bool,
+    /// Usable tools in the last catalogue.
+    pub tool_count: usize,
+    /// Tools that have a route now.
+    pub enabled_count: usize,
+    /// What went wrong last and when it is tried next, in one sentence; `null` while all is well.
+    pub last_error: Option<String>,
+    /// The state's name.
+    pub state: StateName,
+    /// `http` or `stdio`.
+    pub transport: &'static str,
+    /// The command line, for a stdio connector (names of variables only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandView>,
+    /// When the next attempt is made (Unix seconds).
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "unix_seconds")]
+    pub retry_at: Option<SystemTime>,
+    /// Failed attempts since the last success.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failed_attempts: u32,
+    /// The era spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub era: Option<Era>,
+    /// The version spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol_version: Option<&'static str>,
+    /// Who the server says it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_info: Option<Implementation>,
+    /// When the catalogue was last read (Unix seconds): the proof behind `ready`.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "unix_seconds")]
+    pub tools_fetched_at: Option<SystemTime>,
+    /// True if the catalogue is from an earlier connection.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
+    /// Tools that were left out, with the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quarantined: Vec<QuarantinedTool>,
+    /// Names of the headers whose values are in the secret store.
+    pub secret_headers: Vec<String>,
+}
+
+/// What a stdio connector starts.
+#[derive(Debug, Clone, Serialize)]
+pub struct CommandView {
+    /// The executable.
+    pub command: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Names of the variables that are set for it.
+    pub env: Vec<String>,
+}
+
+/// `ToolView` of the WebSocket API.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct ToolView {
+    /// The server's name of the tool.
+    pub name: String,
+    /// The model-visible name.
+    pub canonical: String,
+    /// Untrusted text, made fit for display.
+    pub description: String,
+    /// True if the user has enabled it.
+    pub enabled: bool,
+    /// True if it has a route: enabled, and every gate admits it.
+    pub routed: bool,
+    /// Why an enabled tool has no route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<String>,
+    /// True if the definition is not the one that was approved.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub changed: bool,
+    /// Display name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Hints of the server's.
+    pub annotations: ToolAnnotations,
+    /// The definition as the server sent it, schemas included.
+    pub definition: Box<RawValue>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+fn unix_seconds<S: serde::Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok()) {
+        Some(since) => serializer.serialize_some(&since.as_secs()),
+        None => serializer.serialize_none(),
+    }
+}

@@ -113,6 +113,7 @@ impl fmt::Debug for ToolCall {
 
 /// A progress notification (2026-07-28, patterns, progress).
 #[derive(Debug, Clone, PartialEq, serde::Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Progress {
     /// How far.
     pub progress: f64,

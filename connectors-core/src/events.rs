@@ -15,6 +15,7 @@ const BACKLOG: usize = 1024;
 
 /// One event, numbered in the order in which they happened.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ConnectorEvent {
     /// Counts up by one, from 1.
     pub seq: u64,
@@ -28,6 +29,7 @@ pub struct ConnectorEvent {
 
 /// What happened. No variant carries a secret, an argument or a result.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EventKind {

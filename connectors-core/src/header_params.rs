@@ -117,7 +117,7 @@ fn checked(header: &Value, kind: Option<&Value>, reachable: bool) -> Result<Stri
 }
 
 /// `tchar` of RFC 9110, section 5.6.2.
-fn is_tchar(byte: u8) -> bool {
+pub(crate) fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

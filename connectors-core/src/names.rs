@@ -17,6 +17,7 @@ const SUFFIX: usize = 9;
 ///
 /// It names the connector in routes, in the manifest and in the accounts of its secrets. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Slug(Arc<str>);
 

@@ -38,6 +38,7 @@ pub struct ToolDefinition {
 
 /// Hints about a tool's behaviour; what is missing counts as the riskier value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ToolAnnotations {
     /// It changes nothing.
@@ -56,6 +57,7 @@ pub struct ToolAnnotations {
 
 /// A tool that was left out, and why. The others are not affected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct QuarantinedTool {
     /// Its name, as far as it has one.
     pub name: String,

@@ -11,6 +11,7 @@ use crate::tool::{QuarantinedTool, ToolAnnotations};
 
 /// Where a connector is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum StateName {
@@ -32,6 +33,7 @@ pub enum StateName {
 
 /// `ConnectorStatus` of the WebSocket API.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ConnectorStatus {
     /// Stable identifier.
@@ -57,6 +59,7 @@ pub struct ConnectorStatus {
     pub command: Option<CommandView>,
     /// When the next attempt is made (Unix seconds).
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "unix_seconds")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<u64>"))]
     pub retry_at: Option<SystemTime>,
     /// Failed attempts since the last success.
     #[serde(skip_serializing_if = "is_zero")]
@@ -72,6 +75,7 @@ pub struct ConnectorStatus {
     pub server_info: Option<Implementation>,
     /// When the catalogue was last read (Unix seconds): the proof behind `ready`.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "unix_seconds")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<u64>"))]
     pub tools_fetched_at: Option<SystemTime>,
     /// True if the catalogue is from an earlier connection.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -85,6 +89,7 @@ pub struct ConnectorStatus {
 
 /// What a stdio connector starts.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CommandView {
     /// The executable.
     pub command: String,
@@ -96,6 +101,7 @@ pub struct CommandView {
 
 /// `ToolView` of the WebSocket API.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ToolView {
     /// The server's name of the tool.

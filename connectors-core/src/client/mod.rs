@@ -1,3 +1,142 @@
-//! x
-/// x
-pub struct McpClient;
+//! One MCP conversation over any [`Transport`].
+//!
+//! Written once for every wire: version negotiation, ids, paging, progress, cancellation, requests for input and change
+//! notifications. Nothing here takes a lock across an await on the way of a call, and a call is polled by its caller:
+//! there is no task between it and the wire.
+
+mod call;
+mod cancel;
+mod failure;
+mod incoming;
+mod negotiate;
+mod options;
+mod paging;
+mod request;
+mod subscription;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+pub use self::failure::ConnectFailure;
+pub use self::options::{ClientOptions, ClientSignal, EraChoice};
+use crate::connector::{Connector, Progress, SessionInfo, ToolCall, ToolOutcome};
+use crate::error::ConnectorError;
+use crate::tool::ToolCatalog;
+use crate::transport::{Traits, Transport};
+
+/// Progress notifications of one call that may wait to be read; more are dropped, the newest first.
+const PROGRESS_BACKLOG: usize = 64;
+
+/// A connected MCP server: implements [`Connector`] over any [`Transport`].
+pub struct McpClient {
+    inner: Arc<Inner>,
+    listener: AbortHandle,
+}
+
+struct Inner {
+    options: ClientOptions,
+    transport: Arc<dyn Transport>,
+    traits: Traits,
+    /// `input.capabilities()`, asked for once.
+    capabilities: Value,
+    session: ArcSwap<SessionInfo>,
+    /// How many sessions have been opened.
+    opened: AtomicU64,
+    /// Held while a session is opened again, so that it is done once for all callers.
+    reopening: tokio::sync::Mutex<()>,
+    next_id: AtomicI64,
+    /// Where progress goes that arrives outside the reply stream of its call, by token.
+    progress: Mutex<HashMap<i64, mpsc::Sender<Progress>>>,
+    signals: mpsc::Sender<ClientSignal>,
+    /// Answers to the server's own requests that are under way.
+    answering: Mutex<JoinSet<()>>,
+}
+
+impl McpClient {
+    /// Negotiates a version with the server behind `transport` (DESIGN: modern first, legacy on a clean "not
+    /// supported") and starts listening to it.
+    ///
+    /// Returns the client and what it will tell its owner. Bounded by [`Limits::handshake`](crate::Limits::handshake).
+    /// Dropping the future gives the attempt up; the transport is then still open.
+    pub async fn connect(
+        transport: Arc<dyn Transport>,
+        options: ClientOptions,
+    ) -> Result<(Self, mpsc::Receiver<ClientSignal>), ConnectFailure> {
+        let (signals, receiver) = mpsc::channel(options::SIGNAL_BACKLOG);
+        let limit = options.limits.handshake;
+        let inner = Arc::new(Inner {
+            traits: transport.traits(),
+            capabilities: options.input.capabilities(),
+            session: ArcSwap::from_pointee(negotiate::not_yet()),
+            reopening: tokio::sync::Mutex::new(()),
+            opened: AtomicU64::new(0),
+            next_id: AtomicI64::new(1),
+            progress: Mutex::default(),
+            answering: Mutex::default(),
+            options,
+            transport,
+            signals,
+        });
+        let negotiated = tokio::time::timeout(limit, inner.negotiate()).await;
+        negotiated.unwrap_or_else(|_| Err(ConnectFailure::timed_out(&inner.options.slug, limit)))?;
+        let listener = tokio::spawn(Arc::clone(&inner).listen()).abort_handle();
+        Ok((Self { inner, listener }, receiver))
+    }
+}
+
+#[async_trait]
+impl Connector for McpClient {
+    fn session(&self) -> Arc<SessionInfo> {
+        self.inner.session.load_full()
+    }
+
+    async fn list_tools(&self) -> Result<ToolCatalog, ConnectorError> {
+        self.inner.list_tools().await
+    }
+
+    async fn call_tool(&self, call: ToolCall) -> Result<ToolOutcome, ConnectorError> {
+        self.inner.call_tool(call).await
+    }
+
+    async fn close(&self) {
+        self.stop();
+        self.inner.transport.close().await;
+    }
+}
+
+impl McpClient {
+    fn stop(&self) {
+        self.listener.abort();
+        self.inner.answering().abort_all();
+    }
+}
+
+impl Drop for McpClient {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Inner {
+    fn next_id(&self) -> i64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn progress(&self) -> MutexGuard<'_, HashMap<i64, mpsc::Sender<Progress>>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answering(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.answering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

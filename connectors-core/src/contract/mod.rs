@@ -5,5 +5,6 @@
 
 pub mod config;
 pub mod credentials;
+mod parallel;
 pub mod scripted;
 pub mod transport;

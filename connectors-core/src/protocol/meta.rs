@@ -19,6 +19,7 @@ pub mod key {
 
 /// Who is speaking: `clientInfo` and `serverInfo`. Self-reported, for display only.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Implementation {
     /// Programmatic name.
     pub name: String,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// How a version carries its metadata (2026-07-28, versioning, terminology).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Era {
     /// `2026-07-28` and later: stateless, metadata in every request.

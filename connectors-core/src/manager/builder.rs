@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::shared::Shared;
+use super::{ConnectorManager, Owner};
 use crate::gate::EnablementGate;
 use crate::host::InputHandler;
 use crate::limits::Limits;
-use crate::manager::ConnectorManager;
 use crate::protocol::Implementation;
 use crate::store::{ConfigStore, CredentialStore};
 use crate::transport::Dialer;
@@ -75,8 +76,18 @@ impl ManagerBuilder {
     /// Loads the definitions and starts connecting. Returns as soon as they are loaded: connectors become ready on their
     /// own. A manifest that cannot be read does not fail the start: the manager is empty, says so
     /// ([`ConnectorManager::storage_problem`]), and refuses to write.
-    #[expect(clippy::todo, clippy::unused_async, reason = "being written")]
     pub async fn start(self) -> ConnectorManager {
-        todo!()
+        let shared = Arc::new(Shared::new(self));
+        let loaded = shared.config.load().await;
+        shared.note_storage(&loaded);
+        match loaded {
+            Ok(definitions) => {
+                for definition in definitions {
+                    shared.adopt(definition);
+                }
+            }
+            Err(error) => tracing::error!(%error, "the manifest cannot be read; connectors are not started"),
+        }
+        ConnectorManager { owner: Arc::new(Owner(shared)) }
     }
 }

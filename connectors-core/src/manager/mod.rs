@@ -1,182 +1,210 @@
 //! The connectors of one host: configured, connected, routed.
+//!
+//! One duty a module: `add` (creating, changing and removing), `supervisor` and `dial` (life cycle), `selection` (what the
+//! user has enabled), `routes` (what is dispatchable), `calls` (dispatch), `status` (what is shown), `serial` (one change of
+//! the settings at a time).
 
+mod add;
+mod backoff;
 mod builder;
+mod calls;
+mod cell;
+mod dial;
+mod request;
+mod routes;
+mod selection;
+mod serial;
+mod shared;
+mod status;
+mod supervisor;
 
-use std::sync::Arc;
+use std::future::Future;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
+use tokio::sync::oneshot;
 
-use crate::authorizer::SecretHeader;
-use crate::connector::ToolOutcome;
-use crate::definition::StdioCommand;
+pub use self::builder::ManagerBuilder;
+use self::cell::{Cell, Command};
+pub use self::request::{CallRequest, CallResult, ConnectorUpdate, NewConnector, NewEndpoint};
+pub use self::routes::{Route, RouteTable};
+use self::shared::Shared;
 use crate::error::ConnectorError;
 use crate::events::EventBus;
 use crate::names::Slug;
-use crate::view::{ConnectorStatus, ToolView};
+use crate::view::{ConnectorStatus, StateName, ToolView};
 
-pub use builder::ManagerBuilder;
+/// How long an answer waits for the outcome of a first dial before it says "still connecting".
+const FIRST_OUTCOME: Duration = Duration::from_secs(10);
 
 /// Everything that a host does with connectors. Cloning is cheap; all clones are the same manager.
+///
+/// *Concurrency.* Any method at any time. What reads (`list`, `tools`, `routes`) never waits; calls wait for nothing but
+/// their server. *Cancellation.* Dropping the future of a call cancels it at the server; dropping that of a change abandons
+/// the answer, and the change is finished all the same.
+///
+/// When the last clone is dropped, every connection is cut; [`shutdown`](Self::shutdown) closes them in order.
 #[derive(Clone)]
 pub struct ConnectorManager {
-    shared: Arc<Shared>,
+    owner: Arc<Owner>,
 }
 
-struct Shared {
-    events: EventBus,
-}
+struct Owner(Arc<Shared>);
 
-/// What a user enters to add a connector.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct NewConnector {
-    /// Display name; the slug comes from it.
-    pub name: String,
-    /// Where it leads.
-    pub endpoint: NewEndpoint,
-}
-
-/// The two ways to reach a server.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum NewEndpoint {
-    /// Streamable HTTP.
-    Http {
-        /// The MCP endpoint.
-        url: String,
-        /// Headers to send; the values go to the secret store.
-        headers: Vec<SecretHeader>,
-    },
-    /// A local process.
-    Stdio(StdioCommand),
-}
-
-impl NewConnector {
-    /// A remote server.
-    pub fn http(name: impl Into<String>, url: impl Into<String>, headers: Vec<SecretHeader>) -> Self {
-        Self { name: name.into(), endpoint: NewEndpoint::Http { url: url.into(), headers } }
-    }
-
-    /// A local server.
-    pub fn stdio(name: impl Into<String>, command: StdioCommand) -> Self {
-        Self { name: name.into(), endpoint: NewEndpoint::Stdio(command) }
+impl Drop for Owner {
+    fn drop(&mut self) {
+        for cell in self.0.cells.load().iter() {
+            cell.abort();
+        }
     }
 }
 
-/// What of a connector is to change; `None` keeps. The slug and the selection stay.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct ConnectorUpdate {
-    /// New display name.
-    pub name: Option<String>,
-    /// New URL (HTTP connectors).
-    pub url: Option<String>,
-    /// New headers, all of them (HTTP connectors).
-    pub headers: Option<Vec<SecretHeader>>,
-    /// New command (stdio connectors).
-    pub stdio: Option<StdioCommand>,
-    /// Switches the connector off or on.
-    pub disabled: Option<bool>,
-}
-
-/// A call of an enabled tool.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct CallRequest {
-    /// The connector.
-    pub slug: Slug,
-    /// The server's name of the tool.
-    pub tool: String,
-    /// The arguments, an object.
-    pub arguments: Value,
-    /// Longest duration; the connector's limits if `None`.
-    pub timeout: Option<Duration>,
-    /// The caller's id, for [`ConnectorManager::cancel`] and events; made up if `None`.
-    pub call_id: Option<Arc<str>>,
-}
-
-impl CallRequest {
-    /// A call with the connector's own limits.
-    pub fn new(slug: Slug, tool: impl Into<String>, arguments: Value) -> Self {
-        Self { slug, tool: tool.into(), arguments, timeout: None, call_id: None }
-    }
-}
-
-/// A call that reached the server and came back.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct CallResult {
-    /// What the server answered.
-    pub outcome: ToolOutcome,
-    /// The call's id.
-    pub call_id: Arc<str>,
-    /// From admission to answer.
-    pub duration: Duration,
-}
-
-#[expect(missing_docs, unused_variables, clippy::todo, reason = "being written")]
 impl ConnectorManager {
+    /// Puts a manager together.
     pub fn builder() -> ManagerBuilder {
         ManagerBuilder::default()
     }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.owner.0
+    }
+
+    /// Where everything that happens is announced.
     pub fn events(&self) -> &EventBus {
-        &self.shared.events
+        &self.shared().events
     }
+
+    /// Every connector, in the order of creation.
     pub fn list(&self) -> Vec<ConnectorStatus> {
-        todo!()
+        self.shared().cells.load().iter().map(|cell| self.shared().status_of(cell)).collect()
     }
+
+    /// One connector.
     pub fn status(&self, slug: &Slug) -> Result<ConnectorStatus, ConnectorError> {
-        todo!()
+        Ok(self.shared().status_of(&*self.shared().cell(slug)?))
     }
+
+    /// The tools of a connector's last catalogue, in the server's order.
     pub fn tools(&self, slug: &Slug) -> Result<Vec<ToolView>, ConnectorError> {
-        todo!()
+        Ok(self.shared().tools_of(&*self.shared().cell(slug)?))
     }
-    /// Why the manifest cannot be used, while that is so.
+
+    /// What is dispatchable now.
+    pub fn routes(&self) -> Arc<RouteTable> {
+        self.shared().routes.load_full()
+    }
+
+    /// Why the manifest could not be read when it was last tried.
     pub fn storage_problem(&self) -> Option<String> {
-        todo!()
+        self.shared().storage_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Stores a new connector, dials it, and returns its status once the first dial has an outcome, or after ten seconds.
+    ///
+    /// A server that cannot be reached is added all the same; the status says what happened.
     pub async fn add(&self, new: NewConnector) -> Result<ConnectorStatus, ConnectorError> {
-        todo!()
+        let cell = to_the_end(Arc::clone(self.shared()).create(new)).await?;
+        Ok(self.outcome(&cell).await)
     }
+
+    /// Changes a connector; its slug and selection stay. Dials again where the change asks for it.
     pub async fn update(
         &self,
         slug: &Slug,
         update: ConnectorUpdate,
     ) -> Result<ConnectorStatus, ConnectorError> {
-        todo!()
+        let cell = self.shared().cell(slug)?;
+        to_the_end(Arc::clone(self.shared()).change(Arc::clone(&cell), update)).await?;
+        Ok(self.outcome(&cell).await)
     }
+
+    /// Removes a connector with its routes and secrets, and closes its connection. After an error it is as it was.
     pub async fn remove(&self, slug: &Slug) -> Result<(), ConnectorError> {
-        todo!()
+        let cell = self.shared().cell(slug)?;
+        to_the_end(Arc::clone(self.shared()).delete(cell)).await
     }
+
+    /// Enables tools, as they are defined now, and returns how many got a route that had none. Unknown names are ignored.
     pub async fn enable_tools(&self, slug: &Slug, tools: &[String]) -> Result<usize, ConnectorError> {
-        todo!()
+        self.shared().enable(&self.shared().cell(slug)?, tools).await
     }
+
+    /// Disables tools and returns how many were enabled.
     pub async fn disable_tools(&self, slug: &Slug, tools: &[String]) -> Result<usize, ConnectorError> {
-        todo!()
+        self.shared().disable(&self.shared().cell(slug)?, tools).await
     }
+
+    /// Accepts the present definitions of enabled tools whose definitions have changed; returns how many those were.
     pub async fn accept_changes(&self, slug: &Slug, tools: &[String]) -> Result<usize, ConnectorError> {
-        todo!()
+        self.shared().accept(&self.shared().cell(slug)?, tools).await
     }
+
+    /// Reads the catalogue again, connecting first if need be. A failure shows in the status; the tools are then those of
+    /// the last catalogue.
     pub async fn refresh(&self, slug: &Slug) -> Result<Vec<ToolView>, ConnectorError> {
-        todo!()
+        let cell = self.shared().cell(slug)?;
+        let connected = cell.client.load().is_some();
+        if connected {
+            let (done, finished) = oneshot::channel();
+            cell.command(Command::Refresh(done)).await?;
+            // Dropped unanswered when it is done, successful or not.
+            let _ = finished.await;
+        } else {
+            self.reconnect(slug).await?;
+        }
+        Ok(self.shared().tools_of(&cell))
     }
+
+    /// Closes the connection, if any, and dials at once; returns the status as [`add`](Self::add) does.
     pub async fn reconnect(&self, slug: &Slug) -> Result<ConnectorStatus, ConnectorError> {
-        todo!()
+        let cell = self.shared().cell(slug)?;
+        cell.redial().await?;
+        Ok(self.outcome(&cell).await)
     }
+
+    /// Calls an enabled tool, through gates and validation.
     pub async fn call_tool(&self, request: CallRequest) -> Result<CallResult, ConnectorError> {
-        todo!()
+        self.shared().call(request).await
     }
-    /// False if no call with this id is under way.
+
+    /// Cancels a call, at the server too; false if no call with this id is under way.
     pub fn cancel(&self, call_id: &str) -> bool {
-        todo!()
+        self.shared().calls.cancel(call_id)
     }
-    /// Rebuilds the routes after a gate's verdicts changed.
+
+    /// Rebuilds the routes after the verdicts of a gate have changed.
     pub fn gates_changed(&self) {
-        todo!()
+        self.shared().rebuild_routes();
+        for cell in self.shared().cells.load().iter() {
+            self.shared().catalogue_changed(cell);
+        }
     }
-    /// Closes every connection and ends every child process; bounded in time.
+
+    /// Closes every connection and ends every child process, all at once; each is bounded in time. No connector is
+    /// removed.
     pub async fn shutdown(&self) {
-        todo!()
+        let cells = self.shared().cells.load_full();
+        futures_util::future::join_all(cells.iter().map(|cell| cell.stop())).await;
+    }
+
+    /// The status once a dial has an outcome; a dial that takes long is reported as such.
+    async fn outcome(&self, cell: &Arc<Cell>) -> ConnectorStatus {
+        let mut state = cell.state.subscribe();
+        let _ = tokio::time::timeout(FIRST_OUTCOME, state.wait_for(|state| !state.is_pending())).await;
+        let mut status = self.shared().status_of(cell);
+        if status.state == StateName::Connecting && status.last_error.is_none() {
+            status.last_error = Some(format!("no answer within {} s; still trying", FIRST_OUTCOME.as_secs()));
+        }
+        status
     }
 }
+
+/// Runs a change in a task of its own, so that it is finished whatever becomes of the caller.
+async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, ConnectorError>> + Send + 'static,
+) -> Result<T, ConnectorError> {
+    tokio::spawn(change).await.unwrap_or(Err(ConnectorError::ShuttingDown))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! Calling tools: admission, validation, cancellation, the record of calls.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::cell::{Cell, Command, State};
+use super::request::{CallRequest, CallResult};
+use super::routes::Route;
+use super::shared::Shared;
+use crate::client::McpClient;
+use crate::connector::{Connector, ToolCall};
+use crate::error::{ConnectorError, TransportError};
+use crate::events::EventKind;
+use crate::transport::InvalidDefinition;
+
+/// The calls under way, by id.
+#[derive(Default)]
+pub(super) struct Calls {
+    under_way: Mutex<HashMap<Arc<str>, Arc<Notify>>>,
+    next: AtomicU64,
+}
+
+impl Calls {
+    fn under_way(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Notify>>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cancels a call; false if there is none with this id.
+    pub(super) fn cancel(&self, call_id: &str) -> bool {
+        let cancelled = self.under_way().get(call_id).cloned();
+        cancelled.inspect(|call| call.notify_one()).is_some()
+    }
+
+    fn made_up_id(&self) -> Arc<str> {
+        format!("call-{}", self.next.fetch_add(1, Ordering::Relaxed) + 1).into()
+    }
+}
+
+impl Shared {
+    /// Calls an enabled tool. Dropping the future cancels the call at the server.
+    pub(super) async fn call(self: &Arc<Self>, request: CallRequest) -> Result<CallResult, ConnectorError> {
+        let started = Instant::now();
+        let route = self.admitted(&request).await?;
+        validate(&route, &request)?;
+        let client = self.connection(&route.cell)?;
+        let call = CallUnderWay::begin(self, &route, request.call_id)?;
+        let outcome = {
+            let mut upstream = ToolCall::new(Arc::clone(&route.tool), request.arguments);
+            upstream.total_timeout = request.timeout;
+            upstream = upstream.with_progress(call.progress_sink());
+            tokio::select! {
+                biased;
+                () = call.cancelled.notified() => Err(ConnectorError::Cancelled { slug: route.slug.clone() }),
+                outcome = client.call_tool(upstream) => outcome,
+            }
+        };
+        if let Err(error) = &outcome
+            && may_mean_disconnected(error)
+        {
+            route.cell.hint(Command::Suspect);
+        }
+        let name = match &outcome {
+            Ok(outcome) if outcome.is_error() => "tool_error",
+            Ok(_) => "ok",
+            Err(error) => error.code(),
+        };
+        let call_id = call.finish(name);
+        outcome.map(|outcome| CallResult { outcome, call_id, duration: started.elapsed() })
+    }
+
+    /// The route of a call, waiting for a first connection that is under way.
+    async fn admitted(&self, request: &CallRequest) -> Result<Arc<Route>, ConnectorError> {
+        if let Some(route) = self.routes.load().get(&request.slug, &request.tool)
+            && !route.cell.state.borrow().is_pending()
+        {
+            return Ok(Arc::clone(route));
+        }
+        let cell = self.cell(&request.slug)?;
+        let unknown =
+            || ConnectorError::UnknownTool { slug: request.slug.clone(), tool: request.tool.clone() };
+        if !cell.definition.load().enabled_tools.contains(&request.tool) {
+            return Err(unknown());
+        }
+        let patience = request.timeout.unwrap_or(self.limits.handshake);
+        let mut state = cell.state.subscribe();
+        // A state that stays pending is reported below as not connected.
+        let _ = tokio::time::timeout(patience, state.wait_for(|state| !state.is_pending())).await;
+        if let Some(route) = self.routes.load().get(&request.slug, &request.tool) {
+            return Ok(Arc::clone(route));
+        }
+        // Without a catalogue nobody knows whether the tool exists: the connection is what is missing.
+        if cell.catalog.load().is_none() {
+            self.connection(&cell)?;
+        }
+        Err(unknown())
+    }
+
+    fn connection(&self, cell: &Cell) -> Result<Arc<McpClient>, ConnectorError> {
+        if let Some(client) = cell.client.load_full() {
+            return Ok(client);
+        }
+        let slug = cell.slug.clone();
+        Err(match &*cell.state.borrow() {
+            State::NeedsSignIn { error } => {
+                ConnectorError::SignInRequired { slug, reason: Some(error.clone()) }
+            }
+            State::Backoff { error, retry_at, .. } => {
+                ConnectorError::NotConnected { slug, reason: Some(error.clone()), retry_at: Some(*retry_at) }
+            }
+            State::Disabled => ConnectorError::NotConnected {
+                slug,
+                reason: Some("it is switched off".to_owned()),
+                retry_at: None,
+            },
+            _ => ConnectorError::NotConnected { slug, reason: None, retry_at: None },
+        })
+    }
+}
+
+fn validate(route: &Route, request: &CallRequest) -> Result<(), ConnectorError> {
+    let (slug, tool) = (route.slug.clone(), request.tool.clone());
+    let invalid =
+        |problems| Err(ConnectorError::InvalidArguments { slug: slug.clone(), tool: tool.clone(), problems });
+    if !request.arguments.is_object() {
+        return invalid(vec!["/: the arguments are not an object".to_owned()]);
+    }
+    match route.tool.validator() {
+        Ok(validator) => match validator.problems(&request.arguments) {
+            problems if problems.is_empty() => Ok(()),
+            problems => invalid(problems),
+        },
+        // Routes exist only for tools whose schema compiles.
+        Err(problem) => Err(ConnectorError::Protocol { slug, problem: problem.to_string() }),
+    }
+}
+
+/// True if the connection, not just the call, may be over.
+fn may_mean_disconnected(error: &ConnectorError) -> bool {
+    match error {
+        ConnectorError::SignInRequired { .. } => true,
+        ConnectorError::Transport { error, .. } => matches!(
+            **error,
+            TransportError::Unreachable { .. }
+                | TransportError::Closed { .. }
+                | TransportError::Status { .. }
+        ),
+        _ => false,
+    }
+}
+
+/// The record of one call: announced when it begins and, however it ends, when it is over.
+struct CallUnderWay {
+    shared: Arc<Shared>,
+    route: Arc<Route>,
+    call_id: Arc<str>,
+    cancelled: Arc<Notify>,
+    started: Instant,
+    /// How it ended; a call that is dropped was given up by its caller.
+    outcome: &'static str,
+}
+
+impl CallUnderWay {
+    fn begin(
+        shared: &Arc<Shared>,
+        route: &Arc<Route>,
+        call_id: Option<Arc<str>>,
+    ) -> Result<Self, ConnectorError> {
+        let call_id = call_id.unwrap_or_else(|| shared.calls.made_up_id());
+        let cancelled = Arc::new(Notify::new());
+        match shared.calls.under_way().entry(Arc::clone(&call_id)) {
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(Arc::clone(&cancelled));
+            }
+            std::collections::hash_map::Entry::Occupied(_) => {
+                let problem = "a call with this id is under way".to_owned();
+                return Err(InvalidDefinition { field: "call_id", problem }.into());
+            }
+        }
+        let kind = EventKind::CallStarted { call_id: Arc::clone(&call_id), tool: route.tool.name.clone() };
+        shared.events.publish(Some(&route.slug), kind);
+        Ok(Self {
+            shared: Arc::clone(shared),
+            route: Arc::clone(route),
+            call_id,
+            cancelled,
+            started: Instant::now(),
+            outcome: "cancelled",
+        })
+    }
+
+    fn progress_sink(&self) -> crate::connector::ProgressSink {
+        let (events, slug, call_id) =
+            (self.shared.events.clone(), self.route.slug.clone(), Arc::clone(&self.call_id));
+        Arc::new(move |progress| {
+            events.publish(Some(&slug), EventKind::CallProgress { call_id: Arc::clone(&call_id), progress });
+        })
+    }
+
+    fn finish(mut self, outcome: &'static str) -> Arc<str> {
+        self.outcome = outcome;
+        Arc::clone(&self.call_id)
+    }
+}
+
+impl Drop for CallUnderWay {
+    fn drop(&mut self) {
+        self.shared.calls.under_way().remove(&self.call_id);
+        let kind = EventKind::CallFinished {
+            call_id: Arc::clone(&self.call_id),
+            tool: self.route.tool.name.clone(),
+            duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            outcome: self.outcome,
+        };
+        self.shared.events.publish(Some(&self.route.slug), kind);
+    }
+}

@@ -1,0 +1,151 @@
+//! One incarnation of one connector.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::client::McpClient;
+use crate::connector::SessionInfo;
+use crate::definition::ConnectorDefinition;
+use crate::error::ConnectorError;
+use crate::names::Slug;
+use crate::tool::ToolCatalog;
+use crate::view::StateName;
+
+/// Everything known of a connector between its creation and its removal.
+///
+/// A connector that is removed and added again under the same slug is another cell: what a late dial, call or write
+/// of the old one brings ends in the old cell, which nothing refers to any more.
+pub(super) struct Cell {
+    pub(super) slug: Slug,
+    /// What was last written to the manifest.
+    pub(super) definition: ArcSwap<ConnectorDefinition>,
+    pub(super) state: watch::Sender<State>,
+    /// The connection, exactly while the state is [`State::Ready`].
+    pub(super) client: ArcSwapOption<McpClient>,
+    /// The last catalogue, also while there is no connection.
+    pub(super) catalog: ArcSwapOption<ToolCatalog>,
+    commands: mpsc::Sender<Command>,
+    supervisor: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Where a connector is in its life.
+#[derive(Debug, Clone)]
+pub(super) enum State {
+    Disconnected,
+    Connecting {
+        failed_attempts: u32,
+    },
+    /// `problem`: what a later read of the catalogue ran into.
+    Ready {
+        session: Arc<SessionInfo>,
+        problem: Option<String>,
+    },
+    NeedsSignIn {
+        error: String,
+    },
+    Backoff {
+        error: String,
+        retry_at: SystemTime,
+        failed_attempts: u32,
+    },
+    Disabled,
+}
+
+impl State {
+    pub(super) fn name(&self) -> StateName {
+        match self {
+            Self::Disconnected => StateName::Disconnected,
+            Self::Connecting { .. } => StateName::Connecting,
+            Self::Ready { .. } => StateName::Ready,
+            Self::NeedsSignIn { .. } => StateName::NeedsSignIn,
+            Self::Backoff { .. } => StateName::Backoff,
+            Self::Disabled => StateName::Disabled,
+        }
+    }
+
+    /// What went wrong.
+    pub(super) fn error(&self) -> Option<&str> {
+        match self {
+            Self::NeedsSignIn { error } | Self::Backoff { error, .. } => Some(error),
+            Self::Ready { problem, .. } => problem.as_deref(),
+            Self::Disconnected | Self::Connecting { .. } | Self::Disabled => None,
+        }
+    }
+
+    /// True while an attempt is under way or about to be.
+    pub(super) fn is_pending(&self) -> bool {
+        matches!(self, Self::Disconnected | Self::Connecting { .. })
+    }
+}
+
+/// What a supervisor is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Dial again, with the definition as it is now. The sender is dropped once the state says so.
+    Redial(oneshot::Sender<()>),
+    /// Read the catalogue again, and say when it is done.
+    Refresh(oneshot::Sender<()>),
+    /// A call has failed in a way that may mean the connection is gone: find out.
+    Suspect,
+    /// Close the connection and end.
+    Stop,
+}
+
+impl Cell {
+    pub(super) fn new(definition: ConnectorDefinition) -> (Arc<Self>, mpsc::Receiver<Command>) {
+        let (commands, receiver) = mpsc::channel(16);
+        let cell = Self {
+            slug: definition.slug.clone(),
+            definition: ArcSwap::from_pointee(definition),
+            state: watch::Sender::new(State::Disconnected),
+            client: ArcSwapOption::empty(),
+            catalog: ArcSwapOption::empty(),
+            commands,
+            supervisor: Mutex::new(None),
+        };
+        (Arc::new(cell), receiver)
+    }
+
+    pub(super) fn supervised_by(&self, supervisor: JoinHandle<()>) {
+        *self.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = Some(supervisor);
+    }
+
+    /// Tells the supervisor; it always reads on, so this waits for nobody else.
+    pub(super) async fn command(&self, command: Command) -> Result<(), ConnectorError> {
+        self.commands.send(command).await.map_err(|_| ConnectorError::NotFound(self.slug.clone()))
+    }
+
+    /// Has the supervisor dial again, and returns once the state shows that it does.
+    pub(super) async fn redial(&self) -> Result<(), ConnectorError> {
+        let (begun, beginning) = oneshot::channel();
+        self.command(Command::Redial(begun)).await?;
+        // Resolved by being dropped.
+        let _ = beginning.await;
+        Ok(())
+    }
+
+    /// Tells the supervisor, unless it has enough to read already.
+    pub(super) fn hint(&self, command: Command) {
+        let _ = self.commands.try_send(command);
+    }
+
+    /// Closes the connection and ends the supervisor. Idempotent.
+    pub(super) async fn stop(&self) {
+        let _ = self.commands.send(Command::Stop).await;
+        let supervisor = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(supervisor) = supervisor {
+            let _ = supervisor.await;
+        }
+    }
+
+    /// Ends the supervisor without an orderly close.
+    pub(super) fn abort(&self) {
+        if let Some(supervisor) = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            supervisor.abort();
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Which tools the model may see.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::cell::Cell;
+use super::shared::Shared;
+use crate::error::ConnectorError;
+
+impl Shared {
+    /// Enables tools as they are defined now. Returns how many got a route that had none.
+    ///
+    /// Names that the catalogue does not hold, and tools whose schema cannot be used, are ignored.
+    pub(super) async fn enable(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        tools: &[String],
+    ) -> Result<usize, ConnectorError> {
+        let catalog = cell.catalog.load_full();
+        let mut seen = HashSet::new();
+        let wanted: Vec<(String, String)> = tools
+            .iter()
+            .filter(|name| seen.insert(name.as_str()))
+            .filter_map(|name| catalog.as_ref()?.get(name))
+            .filter(|tool| tool.validator().is_ok())
+            .map(|tool| (tool.name.clone(), tool.fingerprint().to_owned()))
+            .collect();
+        let names: Vec<String> = wanted.iter().map(|(name, _)| name.clone()).collect();
+        let before = self.routes.load_full();
+        self.edit(cell, move |definition| {
+            for (name, fingerprint) in wanted {
+                if !definition.enabled_tools.contains(&name) {
+                    definition.enabled_tools.push(name.clone());
+                    definition.tool_pins.insert(name, fingerprint);
+                }
+            }
+        })
+        .await?;
+        let after = self.routes.load();
+        let is_new =
+            |name: &&String| after.get(&cell.slug, name).is_some() && before.get(&cell.slug, name).is_none();
+        Ok(names.iter().filter(is_new).count())
+    }
+
+    /// Disables tools. Returns how many were enabled.
+    pub(super) async fn disable(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        tools: &[String],
+    ) -> Result<usize, ConnectorError> {
+        let tools: HashSet<String> = tools.iter().cloned().collect();
+        self.edit(cell, move |definition| {
+            let before = definition.enabled_tools.len();
+            definition.enabled_tools.retain(|name| !tools.contains(name));
+            definition.tool_pins.retain(|name, _| !tools.contains(name));
+            before - definition.enabled_tools.len()
+        })
+        .await
+    }
+
+    /// Accepts the present definitions of enabled tools. Returns how many had changed.
+    pub(super) async fn accept(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        tools: &[String],
+    ) -> Result<usize, ConnectorError> {
+        let catalog = cell.catalog.load_full();
+        let present: Vec<(String, String)> = tools
+            .iter()
+            .filter_map(|name| catalog.as_ref()?.get(name))
+            .map(|tool| (tool.name.clone(), tool.fingerprint().to_owned()))
+            .collect();
+        self.edit(cell, move |definition| {
+            let mut accepted = 0;
+            for (name, fingerprint) in present {
+                if definition.enabled_tools.contains(&name)
+                    && definition
+                        .tool_pins
+                        .insert(name, fingerprint.clone())
+                        .is_some_and(|pin| pin != fingerprint)
+                {
+                    accepted += 1;
+                }
+            }
+            accepted
+        })
+        .await
+    }
+}

@@ -1,0 +1,202 @@
+//! What the parts of a manager share.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+
+use super::calls::Calls;
+use super::cell::{Cell, State};
+use super::routes::RouteTable;
+use super::serial::Serial;
+use super::supervisor::Supervisor;
+use crate::definition::ConnectorDefinition;
+use crate::error::{ConnectorError, StorageError};
+use crate::events::{EventBus, EventKind};
+use crate::gate::EnablementGate;
+use crate::host::InputHandler;
+use crate::limits::Limits;
+use crate::names::Slug;
+use crate::protocol::Implementation;
+use crate::store::{ConfigStore, CredentialStore};
+use crate::transport::Dialer;
+
+pub(super) struct Shared {
+    pub(super) config: Arc<dyn ConfigStore>,
+    pub(super) credentials: Arc<dyn CredentialStore>,
+    pub(super) dialers: Vec<Arc<dyn Dialer>>,
+    pub(super) gates: Vec<Arc<dyn EnablementGate>>,
+    pub(super) input: Arc<dyn InputHandler>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) client_info: Implementation,
+    pub(super) events: EventBus,
+    pub(super) serial: Serial,
+    pub(super) calls: Calls,
+    pub(super) dials: Semaphore,
+    /// In the order of their creation.
+    pub(super) cells: ArcSwap<Vec<Arc<Cell>>>,
+    pub(super) routes: ArcSwap<RouteTable>,
+    /// Slugs of connectors that are being added.
+    reserved: Mutex<HashSet<Slug>>,
+    /// Held while the cells or the routes are replaced: both are read from the other.
+    rebuilding: Mutex<()>,
+    pub(super) storage_problem: Mutex<Option<String>>,
+}
+
+impl Shared {
+    pub(super) fn new(builder: super::ManagerBuilder) -> Self {
+        let client_info = builder.client_info.unwrap_or_else(|| Implementation {
+            name: "connectors".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            title: None,
+        });
+        Self {
+            config: builder.config.unwrap_or_else(|| Arc::new(crate::memory::MemoryConfigStore::default())),
+            credentials: builder
+                .credentials
+                .unwrap_or_else(|| Arc::new(crate::memory::MemoryCredentialStore::default())),
+            dialers: builder.dialers,
+            gates: builder.gates,
+            input: builder.input.unwrap_or_else(|| Arc::new(crate::host::NoInput)),
+            limits: Arc::new(builder.limits),
+            client_info,
+            events: EventBus::default(),
+            serial: Serial::start(),
+            calls: Calls::default(),
+            dials: Semaphore::new(crate::limits::CONCURRENT_DIALS),
+            cells: ArcSwap::default(),
+            routes: ArcSwap::default(),
+            reserved: Mutex::default(),
+            rebuilding: Mutex::default(),
+            storage_problem: Mutex::default(),
+        }
+    }
+
+    pub(super) fn cell(&self, slug: &Slug) -> Result<Arc<Cell>, ConnectorError> {
+        let cells = self.cells.load();
+        cells
+            .iter()
+            .find(|cell| cell.slug == *slug)
+            .cloned()
+            .ok_or_else(|| ConnectorError::NotFound(slug.clone()))
+    }
+
+    /// True until the cell's connector is removed.
+    pub(super) fn is_current(&self, cell: &Arc<Cell>) -> bool {
+        self.cells.load().iter().any(|other| Arc::ptr_eq(other, cell))
+    }
+
+    /// Makes a connector known and starts its supervisor.
+    pub(super) fn adopt(self: &Arc<Self>, definition: ConnectorDefinition) -> Arc<Cell> {
+        let (cell, commands) = Cell::new(definition);
+        self.replace_cells(|cells| cells.push(Arc::clone(&cell)));
+        let supervisor = Supervisor::new(Arc::clone(self), Arc::clone(&cell), commands);
+        cell.supervised_by(tokio::spawn(supervisor.run()));
+        cell
+    }
+
+    /// Forgets a connector: from now on nothing leads to it.
+    pub(super) fn forget(&self, cell: &Arc<Cell>) {
+        self.replace_cells(|cells| cells.retain(|other| !Arc::ptr_eq(other, cell)));
+        self.events.publish(Some(&cell.slug), EventKind::State { state: None, removed: true, error: None });
+    }
+
+    fn replace_cells(&self, change: impl FnOnce(&mut Vec<Arc<Cell>>)) {
+        let _one_at_a_time = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cells = Vec::clone(&self.cells.load());
+        change(&mut cells);
+        self.routes.store(Arc::new(RouteTable::build(&cells, &self.gates)));
+        self.cells.store(Arc::new(cells));
+    }
+
+    /// Rebuilds the route table from catalogues, selections and gates.
+    pub(super) fn rebuild_routes(&self) {
+        let _one_at_a_time = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
+        self.routes.store(Arc::new(RouteTable::build(&self.cells.load(), &self.gates)));
+    }
+
+    /// Tells the world about a connector's tools.
+    pub(super) fn catalogue_changed(&self, cell: &Cell) {
+        let kind = EventKind::Catalogue {
+            tool_count: cell.catalog.load().as_ref().map_or(0, |catalog| catalog.tools.len()),
+            enabled_count: self.routes.load().count(&cell.slug),
+        };
+        self.events.publish(Some(&cell.slug), kind);
+    }
+
+    /// Moves a connector to another state and tells the world.
+    pub(super) fn set_state(&self, cell: &Cell, state: State) {
+        let kind = EventKind::State {
+            state: Some(state.name()),
+            removed: false,
+            error: state.error().map(ToOwned::to_owned),
+        };
+        let was_waiting = matches!(*cell.state.borrow(), State::NeedsSignIn { .. });
+        let wanted = matches!(state, State::NeedsSignIn { .. });
+        cell.state.send_replace(state);
+        self.events.publish(Some(&cell.slug), kind);
+        if wanted != was_waiting {
+            self.events.publish(Some(&cell.slug), EventKind::SignIn { wanted });
+        }
+    }
+
+    /// Applies a change to a connector's definition: written first, then in force.
+    ///
+    /// Returns what `change` returned; an error of the store leaves everything as it was. A connector that has been removed
+    /// meanwhile stays removed.
+    pub(super) async fn edit<T: Send + 'static>(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        change: impl FnOnce(&mut ConnectorDefinition) -> T + Send + 'static,
+    ) -> Result<T, ConnectorError> {
+        let (shared, cell) = (Arc::clone(self), Arc::clone(cell));
+        self.serial
+            .run(async move {
+                if !shared.is_current(&cell) {
+                    return Err(ConnectorError::NotFound(cell.slug.clone()));
+                }
+                let before = cell.definition.load_full();
+                let mut after = ConnectorDefinition::clone(&before);
+                let outcome = change(&mut after);
+                if after != *before {
+                    shared.config.replace(&after).await?;
+                    cell.definition.store(Arc::new(after));
+                    shared.rebuild_routes();
+                    shared.catalogue_changed(&cell);
+                }
+                Ok(outcome)
+            })
+            .await
+    }
+
+    /// Claims a slug until the reservation is dropped.
+    pub(super) fn reserve(self: &Arc<Self>, name: &str, on_disk: &[ConnectorDefinition]) -> Reservation {
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let cells = self.cells.load();
+        let slug = Slug::first_free(&Slug::from_name(name), |slug| {
+            reserved.contains(slug)
+                || cells.iter().any(|cell| cell.slug == *slug)
+                || on_disk.iter().any(|definition| definition.slug == *slug)
+        });
+        reserved.insert(slug.clone());
+        Reservation { shared: Arc::clone(self), slug }
+    }
+
+    pub(super) fn note_storage(&self, outcome: &Result<Vec<ConnectorDefinition>, StorageError>) {
+        let problem = outcome.as_ref().err().map(ToString::to_string);
+        *self.storage_problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+}
+
+/// A slug that an add under way has claimed.
+pub(super) struct Reservation {
+    shared: Arc<Shared>,
+    pub(super) slug: Slug,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.shared.reserved.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.slug);
+    }
+}

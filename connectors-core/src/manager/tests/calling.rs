@@ -1,0 +1,118 @@
+use std::time::Duration;
+
+use super::*;
+use crate::error::ConnectorError;
+use crate::events::EventKind;
+use crate::manager::CallRequest;
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_is_callable_once_it_is_enabled_and_unknown_before() {
+    let (manager, tools, _host, slug) = with_tools(&["a", "b", "c"]).await;
+    let call = |tool| manager.call_tool(CallRequest::new(slug.clone(), tool, json!({})));
+    assert_eq!(call("a").await.unwrap_err().code(), "unknown_tool");
+    assert_eq!(manager.enable_tools(&slug, &strings(&["a", "b", "nonsense"])).await.unwrap(), 2);
+    assert_eq!(call("a").await.unwrap().outcome.text(), "a");
+    assert_eq!(call("c").await.unwrap_err().code(), "unknown_tool");
+    assert_eq!(call("nonsense").await.unwrap_err().code(), "unknown_tool");
+    assert_eq!(manager.enable_tools(&slug, &strings(&["a", "c"])).await.unwrap(), 1);
+    assert_eq!(manager.disable_tools(&slug, &strings(&["a", "x"])).await.unwrap(), 1);
+    assert_eq!(call("a").await.unwrap_err().code(), "unknown_tool");
+    let on_the_wire = tools.server.methods().iter().filter(|method| *method == "tools/call").count();
+    assert_eq!(on_the_wire, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_selection_survives_a_restart_and_a_call_waits_for_the_first_dial() {
+    let (manager, _tools, host, slug) = with_tools(&["a"]).await;
+    manager.enable_tools(&slug, &strings(&["a"])).await.unwrap();
+    manager.shutdown().await;
+    let restarted = host.start().await;
+    let result = restarted.call_tool(CallRequest::new(slug, "a", json!({}))).await.unwrap();
+    assert_eq!(result.outcome.text(), "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn arguments_are_checked_before_they_are_sent() {
+    let (manager, tools, _host, slug) = with_tools(&[]).await;
+    tools.set(json!([{"name": "t", "inputSchema": {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}}]));
+    manager.refresh(&slug).await.unwrap();
+    manager.enable_tools(&slug, &strings(&["t"])).await.unwrap();
+    for (arguments, path) in [(json!({"n": "x"}), "/n"), (json!({}), "/"), (json!([]), "/")] {
+        let error = manager.call_tool(CallRequest::new(slug.clone(), "t", arguments)).await.unwrap_err();
+        let ConnectorError::InvalidArguments { problems, .. } = error else { panic!("{error}") };
+        assert!(problems[0].starts_with(&format!("{path}: ")), "{problems:?}");
+    }
+    assert!(!tools.server.methods().contains(&"tools/call".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_call_says_so_and_a_finished_one_cannot_be_cancelled() {
+    let (manager, tools, _host, slug) = with_tools(&["hang"]).await;
+    manager.enable_tools(&slug, &strings(&["hang"])).await.unwrap();
+    let mut events = manager.events().subscribe();
+    let mut request = CallRequest::new(slug.clone(), "hang", json!({}));
+    request.call_id = Some("mine".into());
+    let cancel = async {
+        tools.server.wait_for("tools/call").await;
+        assert!(manager.cancel("mine"));
+    };
+    let (outcome, ()) = tokio::join!(manager.call_tool(request), cancel);
+    assert_eq!(outcome.unwrap_err().code(), "cancelled");
+    assert!(!manager.cancel("mine"));
+    let mut kinds = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        match &event.kind {
+            EventKind::CallStarted { call_id, .. } => kinds.push(format!("started {call_id}")),
+            EventKind::CallFinished { call_id, outcome, .. } => {
+                kinds.push(format!("finished {call_id} {outcome}"));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(kinds, ["started mine", "finished mine cancelled"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_id_is_taken_while_its_call_is_under_way() {
+    let (manager, tools, _host, slug) = with_tools(&["hang", "a"]).await;
+    manager.enable_tools(&slug, &strings(&["hang", "a"])).await.unwrap();
+    let request = |tool: &str| {
+        let mut request = CallRequest::new(slug.clone(), tool, json!({}));
+        request.call_id = Some("same".into());
+        manager.call_tool(request)
+    };
+    {
+        let mut first = std::pin::pin!(request("hang"));
+        tokio::select! {
+            _ = &mut first => unreachable!(),
+            _ = tools.server.wait_for("tools/call") => {}
+        }
+        assert_eq!(
+            request("a").await.unwrap_err().to_string(),
+            "`call_id`: a call with this id is under way"
+        );
+    }
+    assert!(request("a").await.is_ok(), "a dropped call frees its id");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_takes_no_longer_than_its_caller_allows() {
+    let (manager, _tools, _host, slug) = with_tools(&["hang"]).await;
+    manager.enable_tools(&slug, &strings(&["hang"])).await.unwrap();
+    let mut request = CallRequest::new(slug, "hang", json!({}));
+    request.timeout = Some(Duration::from_secs(5));
+    let started = tokio::time::Instant::now();
+    assert_eq!(manager.call_tool(request).await.unwrap_err().code(), "timeout");
+    assert_eq!(started.elapsed(), Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_while_the_server_is_down_says_when_it_is_tried_next() {
+    let (manager, _tools, host, slug) = with_tools(&["a"]).await;
+    manager.enable_tools(&slug, &strings(&["a"])).await.unwrap();
+    host.servers.lock().unwrap().clear();
+    manager.reconnect(&slug).await.unwrap();
+    let error = manager.call_tool(CallRequest::new(slug, "a", json!({}))).await.unwrap_err();
+    let ConnectorError::NotConnected { reason, retry_at, .. } = error else { panic!("{error}") };
+    assert_eq!((reason.as_deref(), retry_at.is_some()), (Some("nothing listens at http://one"), true));
+}

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::error::ConnectorError;
+use crate::feature::{CompletionRequest, Prompt, Resource, ResourceTemplate, ServerResult};
 use crate::protocol::{Era, Implementation, ProtocolVersion};
+use crate::skills::Skill;
 use crate::tool::{ToolCatalog, ToolDefinition};
 
 /// One connected MCP server, whatever its wire and era.
@@ -32,6 +34,42 @@ pub trait Connector: Send + Sync + 'static {
 
     /// Calls a tool and waits for its outcome, answering requests for input on the way.
     async fn call_tool(&self, call: ToolCall) -> Result<ToolOutcome, ConnectorError>;
+
+    /// The server's resources, every page of them.
+    async fn list_resources(&self) -> Result<Vec<Resource>, ConnectorError>;
+
+    /// The server's resource templates, every page of them.
+    async fn list_resource_templates(&self) -> Result<Vec<ResourceTemplate>, ConnectorError>;
+
+    /// Reads a resource, answering requests for input on the way: a `ReadResourceResult`.
+    async fn read_resource(&self, uri: &str) -> Result<ServerResult, ConnectorError>;
+
+    /// Asks to be told when a resource changes
+    /// ([`ClientSignal::ResourceUpdated`](crate::client::ClientSignal::ResourceUpdated)). Kept up across reconnects of this
+    /// connection's streams.
+    async fn subscribe_resource(&self, uri: &str) -> Result<(), ConnectorError>;
+
+    /// Ends such a subscription.
+    async fn unsubscribe_resource(&self, uri: &str) -> Result<(), ConnectorError>;
+
+    /// The server's prompts, every page of them.
+    async fn list_prompts(&self) -> Result<Vec<Prompt>, ConnectorError>;
+
+    /// Gets a prompt, answering requests for input on the way: a `GetPromptResult`.
+    async fn get_prompt(
+        &self,
+        name: &str,
+        arguments: Map<String, Value>,
+    ) -> Result<ServerResult, ConnectorError>;
+
+    /// Completes an argument: a `CompleteResult`.
+    async fn complete(&self, request: CompletionRequest) -> Result<ServerResult, ConnectorError>;
+
+    /// The server's skills (extension `io.modelcontextprotocol/skills`); reads none of their files.
+    async fn list_skills(&self) -> Result<Vec<Skill>, ConnectorError>;
+
+    /// Asks the server whether it is there.
+    async fn ping(&self) -> Result<(), ConnectorError>;
 
     /// Ends the conversation. Idempotent.
     async fn close(&self);
@@ -133,8 +171,7 @@ pub struct ToolOutcome {
 }
 
 impl ToolOutcome {
-    /// Takes a result; fails if it is not an object.
-    pub(crate) fn read(raw: Box<RawValue>, is_error: bool) -> Self {
+    pub(crate) fn new(raw: Box<RawValue>, is_error: bool) -> Self {
         Self { raw, is_error }
     }
 

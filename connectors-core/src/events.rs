@@ -44,6 +44,14 @@ pub enum EventKind {
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+    /// The prompts or resources of a server changed: list them again.
+    FeatureChanged {
+        /// `prompts`, `resources` or `resource`.
+        feature: &'static str,
+        /// The resource that changed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        uri: Option<String>,
+    },
     /// The tools, the selection or what is routed changed.
     Catalogue {
         /// Usable tools.

@@ -98,6 +98,18 @@ fn walk(
     }
 }
 
+/// Removes every annotation from a schema.
+pub(crate) fn strip(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(strip),
+        Value::Object(members) => {
+            members.shift_remove(KEYWORD);
+            members.values_mut().for_each(strip);
+        }
+        _ => {}
+    }
+}
+
 fn checked(header: &Value, kind: Option<&Value>, reachable: bool) -> Result<String, String> {
     let header = header.as_str().ok_or_else(|| format!("an `{KEYWORD}` is not a string"))?;
     if header.is_empty() || !header.bytes().all(is_tchar) {

@@ -6,8 +6,10 @@ pub mod connector;
 #[cfg(feature = "contract")]
 pub mod contract;
 pub mod definition;
+pub mod elicitation;
 pub mod error;
 pub mod events;
+pub mod feature;
 pub mod gate;
 pub mod header_params;
 pub mod host;
@@ -17,6 +19,7 @@ pub mod memory;
 pub mod names;
 pub mod protocol;
 pub mod schema;
+pub mod skills;
 pub mod store;
 pub mod text;
 pub mod tool;

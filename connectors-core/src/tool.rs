@@ -158,6 +158,16 @@ impl ToolDefinition {
         self.digest(false)
     }
 
+    /// True if this definition is the other one but for `x-mcp-header` annotations.
+    pub(crate) fn differs_in_headers_only(&self, other: &Self) -> bool {
+        let without = |tool: &Self| {
+            let mut definition: Value = serde_json::from_str(tool.raw.get()).unwrap_or_default();
+            header_params::strip(&mut definition["inputSchema"]);
+            definition
+        };
+        without(self) == without(other)
+    }
+
     fn digest(&self, with_name: bool) -> String {
         const APPROVED: [&str; 6] =
             ["title", "description", "inputSchema", "outputSchema", "annotations", "icons"];

@@ -1,6 +1,7 @@
 //! What the server sends on its own: notifications, its own requests, and the streams that carry them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -26,6 +27,11 @@ struct ProgressParams {
     progress_token: RequestId,
     #[serde(flatten)]
     progress: Progress,
+}
+
+#[derive(Deserialize)]
+struct UpdatedParams {
+    uri: String,
 }
 
 #[derive(Deserialize)]
@@ -111,6 +117,12 @@ impl Inner {
                 }
             }
             "notifications/tools/list_changed" => self.signal(ClientSignal::ToolsChanged),
+            "notifications/prompts/list_changed" => self.signal(ClientSignal::PromptsChanged),
+            "notifications/resources/list_changed" => self.signal(ClientSignal::ResourcesChanged),
+            "notifications/resources/updated" => {
+                let UpdatedParams { uri } = read(params)?;
+                self.signal(ClientSignal::ResourceUpdated { uri });
+            }
             "notifications/message" => {
                 let LogParams { level, data } = read(params)?;
                 let text = data.as_str().map_or_else(|| data.to_string(), ToOwned::to_owned);
@@ -133,9 +145,11 @@ impl Inner {
         }
         let (transport, input, slug) =
             (Arc::clone(&self.transport), Arc::clone(&self.options.input), self.options.slug.clone());
+        let pending = self.asking();
         let mut answering = self.answering();
         while answering.try_join_next().is_some() {}
         answering.spawn(async move {
+            let _pending = pending;
             let answer = match method.as_str() {
                 "ping" => Ok(Value::Object(serde_json::Map::new())),
                 "elicitation/create" | "sampling/createMessage" | "roots/list" => {
@@ -158,9 +172,23 @@ impl Inner {
         });
     }
 
+    /// Counts a request of the server's as unanswered until the guard is dropped.
+    fn asking(&self) -> Asking {
+        self.asking.fetch_add(1, Ordering::AcqRel);
+        Asking(Arc::clone(&self.asking))
+    }
+
     /// Tells the owner, unless it is too far behind: every signal but the last says only "look again".
     pub(super) fn signal(&self, signal: ClientSignal) {
         let _ = self.signals.try_send(signal);
+    }
+}
+
+struct Asking(Arc<AtomicUsize>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -7,27 +7,31 @@
 mod call;
 mod cancel;
 mod failure;
+mod features;
 mod incoming;
+mod interactive;
 mod negotiate;
 mod options;
 mod paging;
 mod request;
 mod subscription;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use serde_json::Value;
-use tokio::sync::mpsc;
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 pub use self::failure::ConnectFailure;
 pub use self::options::{ClientOptions, ClientSignal, EraChoice};
 use crate::connector::{Connector, Progress, SessionInfo, ToolCall, ToolOutcome};
 use crate::error::ConnectorError;
+use crate::feature::{CompletionRequest, Prompt, Resource, ResourceTemplate, ServerResult};
+use crate::skills::Skill;
 use crate::tool::ToolCatalog;
 use crate::transport::{Traits, Transport};
 
@@ -54,7 +58,11 @@ struct Inner {
     next_id: AtomicI64,
     /// Where progress goes that arrives outside the reply stream of its call, by token.
     progress: Mutex<HashMap<i64, mpsc::Sender<Progress>>>,
+    /// The resources whose changes are wanted.
+    watched: watch::Sender<BTreeSet<String>>,
     signals: mpsc::Sender<ClientSignal>,
+    /// How many requests of the server's own wait for an answer: a call is not silent while one does.
+    asking: Arc<AtomicUsize>,
     /// Answers to the server's own requests that are under way.
     answering: Mutex<JoinSet<()>>,
 }
@@ -79,6 +87,8 @@ impl McpClient {
             opened: AtomicU64::new(0),
             next_id: AtomicI64::new(1),
             progress: Mutex::default(),
+            watched: watch::Sender::default(),
+            asking: Arc::default(),
             answering: Mutex::default(),
             options,
             transport,
@@ -103,6 +113,50 @@ impl Connector for McpClient {
 
     async fn call_tool(&self, call: ToolCall) -> Result<ToolOutcome, ConnectorError> {
         self.inner.call_tool(call).await
+    }
+
+    async fn list_resources(&self) -> Result<Vec<Resource>, ConnectorError> {
+        self.inner.list().await
+    }
+
+    async fn list_resource_templates(&self) -> Result<Vec<ResourceTemplate>, ConnectorError> {
+        self.inner.list().await
+    }
+
+    async fn read_resource(&self, uri: &str) -> Result<ServerResult, ConnectorError> {
+        self.inner.read_resource(uri).await
+    }
+
+    async fn subscribe_resource(&self, uri: &str) -> Result<(), ConnectorError> {
+        self.inner.watch_resource(uri, true).await
+    }
+
+    async fn unsubscribe_resource(&self, uri: &str) -> Result<(), ConnectorError> {
+        self.inner.watch_resource(uri, false).await
+    }
+
+    async fn list_prompts(&self) -> Result<Vec<Prompt>, ConnectorError> {
+        self.inner.list().await
+    }
+
+    async fn get_prompt(
+        &self,
+        name: &str,
+        arguments: Map<String, Value>,
+    ) -> Result<ServerResult, ConnectorError> {
+        self.inner.get_prompt(name, &arguments).await
+    }
+
+    async fn complete(&self, request: CompletionRequest) -> Result<ServerResult, ConnectorError> {
+        self.inner.complete(&request).await
+    }
+
+    async fn list_skills(&self) -> Result<Vec<Skill>, ConnectorError> {
+        self.inner.list().await
+    }
+
+    async fn ping(&self) -> Result<(), ConnectorError> {
+        self.inner.ping().await
     }
 
     async fn close(&self) {

@@ -97,6 +97,15 @@ pub enum EraChoice {
 pub enum ClientSignal {
     /// The tools have changed: list them again.
     ToolsChanged,
+    /// The prompts have changed.
+    PromptsChanged,
+    /// The list of resources has changed.
+    ResourcesChanged,
+    /// A resource that is subscribed to has changed.
+    ResourceUpdated {
+        /// Its URI.
+        uri: String,
+    },
     /// A log message of the server's. Untrusted.
     Log {
         /// The server's level.

@@ -13,9 +13,9 @@ use crate::error::ConnectorError;
 use crate::tool::{QuarantinedTool, ToolCatalog, ToolDefinition};
 
 #[derive(Serialize)]
-struct PageParams<'a> {
+pub(super) struct PageParams<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    cursor: Option<&'a str>,
+    pub(super) cursor: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -34,7 +34,24 @@ impl Inner {
     ///
     /// A cursor that comes a second time ends the catalogue: what was read until then is complete as far as this server
     /// can tell. One unusable definition costs its tool only.
+    ///
+    /// A server that does not declare the `tools` capability and does not answer with tools has none.
     pub(super) async fn list_tools(&self) -> Result<ToolCatalog, ConnectorError> {
+        let declared = self.session.load().capabilities.get("tools").is_some();
+        match self.every_page().await {
+            Err(ConnectorError::Upstream { .. } | ConnectorError::Protocol { .. }) if !declared => {
+                Ok(ToolCatalog {
+                    tools: Vec::new(),
+                    quarantined: Vec::new(),
+                    fetched_at: SystemTime::now(),
+                    ttl: None,
+                })
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn every_page(&self) -> Result<ToolCatalog, ConnectorError> {
         let slug = &self.options.slug;
         let limits = &self.options.limits;
         let mut tools: Vec<Arc<ToolDefinition>> = Vec::new();

@@ -1,6 +1,7 @@
 //! One request and its answer.
 
 use std::borrow::Cow;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,12 +52,12 @@ impl Deadline {
         (Instant::now() + self.idle).min(self.started + self.total)
     }
 
+    fn is_over(&self) -> bool {
+        self.started.elapsed() >= self.total
+    }
+
     fn failure(&self, method: &str) -> Failure {
-        let (limit, note) = if self.started.elapsed() >= self.total {
-            (self.total, "")
-        } else {
-            (self.idle, " without progress")
-        };
+        let (limit, note) = if self.is_over() { (self.total, "") } else { (self.idle, " without progress") };
         Failure::TimedOut { what: format!("{method}{note}"), limit }
     }
 }
@@ -122,9 +123,15 @@ impl Inner {
         loop {
             let message = tokio::select! {
                 biased;
-                message = timeout_at(next, replies.next()) => {
-                    message.map_err(|_| deadline.failure(request.method))?
-                }
+                message = timeout_at(next, replies.next()) => match message {
+                    Ok(message) => message,
+                    // The server waits for the user, and so does the call.
+                    Err(_) if self.is_asking() && !deadline.is_over() => {
+                        next = deadline.next();
+                        continue;
+                    }
+                    Err(_) => return Err(deadline.failure(request.method)),
+                },
                 Some(progress) = recv(&mut elsewhere) => {
                     next = deadline.next();
                     if let Some(sink) = request.progress {
@@ -170,6 +177,10 @@ impl Inner {
                 }
             }
         }
+    }
+
+    fn is_asking(&self) -> bool {
+        self.asking.load(Ordering::Acquire) > 0
     }
 
     fn encode<P: Serialize>(

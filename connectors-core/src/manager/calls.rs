@@ -99,7 +99,8 @@ impl Shared {
         Err(unknown())
     }
 
-    fn connection(&self, cell: &Cell) -> Result<Arc<McpClient>, ConnectorError> {
+    /// The connection of a connector, or why there is none.
+    pub(super) fn connection(&self, cell: &Cell) -> Result<Arc<McpClient>, ConnectorError> {
         if let Some(client) = cell.client.load_full() {
             return Ok(client);
         }

@@ -29,6 +29,7 @@ use self::cell::{Cell, Command};
 pub use self::request::{CallRequest, CallResult, ConnectorUpdate, NewConnector, NewEndpoint};
 pub use self::routes::{Route, RouteTable};
 use self::shared::Shared;
+use crate::connector::Connector;
 use crate::error::ConnectorError;
 use crate::events::EventBus;
 use crate::names::Slug;
@@ -165,6 +166,12 @@ impl ConnectorManager {
     /// Calls an enabled tool, through gates and validation.
     pub async fn call_tool(&self, request: CallRequest) -> Result<CallResult, ConnectorError> {
         self.shared().call(request).await
+    }
+
+    /// The connection of a connector, for its resources, prompts and completions. Tools are called through
+    /// [`call_tool`](Self::call_tool) only: a call through the connection passes no gate.
+    pub fn connection(&self, slug: &Slug) -> Result<Arc<dyn Connector>, ConnectorError> {
+        Ok(self.shared().connection(&*self.shared().cell(slug)?)?)
     }
 
     /// Cancels a call, at the server too; false if no call with this id is under way.

@@ -175,6 +175,9 @@ impl Supervisor {
                         spacing = if listed_at.elapsed() < spacing * 4 { (spacing * 2).min(MAX_RELIST) } else { MIN_RELIST };
                         listing = Some(relist(client, spacing));
                     }
+                    Some(ClientSignal::PromptsChanged) => self.feature_changed("prompts", None),
+                    Some(ClientSignal::ResourcesChanged) => self.feature_changed("resources", None),
+                    Some(ClientSignal::ResourceUpdated { uri }) => self.feature_changed("resource", Some(uri)),
                     Some(ClientSignal::Log { level, message }) => {
                         self.shared.events.publish(Some(&self.cell.slug), EventKind::Log { level, message });
                     }
@@ -238,6 +241,10 @@ impl Supervisor {
                 tracing::warn!(slug = %self.cell.slug, %error, "could not record the definitions of enabled tools");
             }
         }
+    }
+
+    fn feature_changed(&self, feature: &'static str, uri: Option<String>) {
+        self.shared.events.publish(Some(&self.cell.slug), EventKind::FeatureChanged { feature, uri });
     }
 
     fn ready(&self, client: &McpClient, problem: Option<String>) {

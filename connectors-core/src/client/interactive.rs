@@ -1,0 +1,153 @@
+//! Requests that a server may answer with a request for input: `tools/call`, `prompts/get`, `resources/read`
+//! (2026-07-28, patterns, multi round-trip requests).
+
+use futures_util::future::try_join_all;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::Inner;
+use super::failure::Failure;
+use super::request::{Deadline, Request};
+use crate::connector::ProgressSink;
+use crate::error::ConnectorError;
+use crate::host::InputRequest;
+use crate::protocol::{Era, RpcError, code};
+use std::time::Duration;
+
+/// A request that may take several rounds.
+pub(super) struct Interactive<'a, P> {
+    pub(super) method: &'static str,
+    pub(super) params: &'a P,
+    /// `params.name` or `params.uri`, which HTTP mirrors.
+    pub(super) name: &'a str,
+    /// `Mcp-Param-*`, for the modern era.
+    pub(super) header_params: Vec<(String, String)>,
+    pub(super) idle: Duration,
+    pub(super) total: Duration,
+    pub(super) progress: Option<&'a ProgressSink>,
+}
+
+/// A result that needs no more input.
+pub(super) struct Complete {
+    pub(super) raw: Box<RawValue>,
+    /// `isError`, where the result has it.
+    pub(super) is_error: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Round<'a, P> {
+    #[serde(flatten)]
+    own: &'a P,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_responses: Option<Map<String, Value>>,
+    /// Echoed byte for byte; whatever it is, it is the server's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_state: Option<Box<RawValue>>,
+}
+
+/// The members of a result that decide what happens next.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    #[serde(default)]
+    result_type: Option<String>,
+    #[serde(default)]
+    is_error: Option<bool>,
+    #[serde(default)]
+    input_requests: Option<Map<String, Value>>,
+    #[serde(default)]
+    request_state: Option<Box<RawValue>>,
+}
+
+impl Inner {
+    /// Sends the request, and again with the input that the server asks for, until the result is complete.
+    pub(super) async fn interact<P: Serialize + Sync>(
+        &self,
+        interactive: &Interactive<'_, P>,
+    ) -> Result<Complete, ConnectorError> {
+        let Interactive { method, .. } = *interactive;
+        let slug = &self.options.slug;
+        let protocol = |what: &str| ConnectorError::Protocol {
+            slug: slug.clone(),
+            problem: format!("the answer to {method} {what}"),
+        };
+        let started = Instant::now();
+        let mut round = Round { own: interactive.params, input_responses: None, request_state: None };
+        for _ in 0..=self.options.limits.input_rounds {
+            let left = interactive.total.saturating_sub(started.elapsed());
+            let raw = self
+                .in_session(|version| {
+                    let deadline = Deadline::starting_now(interactive.idle, left);
+                    let mut request = Request::new(method, &round, Some(version), deadline);
+                    request.name = Some(interactive.name);
+                    request.progress = interactive.progress;
+                    if version.era() == Era::Modern {
+                        request.header_params.clone_from(&interactive.header_params);
+                    }
+                    self.request(request)
+                })
+                .await?;
+            let head: Head =
+                serde_json::from_str(raw.get()).map_err(|_| protocol("is not a result object"))?;
+            match head.result_type.as_deref() {
+                None | Some("complete") => {
+                    return Ok(Complete { raw, is_error: head.is_error.unwrap_or(false) });
+                }
+                Some("input_required") if head.input_requests.is_none() && head.request_state.is_none() => {
+                    return Err(protocol("asks for input without saying which"));
+                }
+                Some("input_required") => {
+                    let asked = head.input_requests;
+                    round.input_responses = match asked {
+                        Some(requests) => Some(self.gather(requests, interactive.total, started).await?),
+                        None => None,
+                    };
+                    round.request_state = head.request_state;
+                }
+                Some(_) => return Err(protocol("has an unknown resultType")),
+            }
+        }
+        let max = format!("{} rounds", self.options.limits.input_rounds);
+        Err(ConnectorError::LimitExceeded {
+            slug: slug.clone(),
+            limit: "the server's requests for input",
+            max,
+        })
+    }
+
+    /// Answers the requests for input of one round, all at once. The user's time counts for the call's total.
+    async fn gather(
+        &self,
+        requests: Map<String, Value>,
+        total: Duration,
+        started: Instant,
+    ) -> Result<Map<String, Value>, ConnectorError> {
+        let answers = requests
+            .into_iter()
+            .map(|(key, request)| async move { Ok((key, self.answer_embedded(request).await?)) });
+        let answers = tokio::time::timeout_at(started + total, try_join_all(answers)).await;
+        let failure = match answers {
+            Ok(Ok(answers)) => return Ok(answers.into_iter().collect()),
+            Ok(Err(error)) => Failure::Rpc(error),
+            Err(_) => {
+                Failure::TimedOut { what: "the input that the server asks for".to_owned(), limit: total }
+            }
+        };
+        Err(failure.into_error(&self.options.slug))
+    }
+
+    async fn answer_embedded(&self, request: Value) -> Result<Value, RpcError> {
+        #[derive(Deserialize)]
+        struct Embedded {
+            method: String,
+            #[serde(default)]
+            params: Option<Box<RawValue>>,
+        }
+        let Embedded { method, params } = serde_json::from_value(request)
+            .map_err(|_| RpcError::new(code::INVALID_REQUEST, "a request for input without a method"))?;
+        self.options.input.answer(&self.options.slug, InputRequest { method, params }).await
+    }
+}

@@ -35,6 +35,19 @@ pub fn compile(schema: &Value) -> Result<Validator, SchemaProblem> {
 }
 
 impl Validator {
+    /// The paths of a call's arguments that fail. A `null` member counts as absent where the schema does not want it:
+    /// models write it for parameters that they leave out.
+    pub fn problems_of_arguments(&self, arguments: &Value) -> Vec<String> {
+        let problems = self.problems(arguments);
+        if problems.is_empty() {
+            return problems;
+        }
+        match without_nulls(arguments) {
+            Some(pruned) if self.0.is_valid(&pruned) => Vec::new(),
+            _ => problems,
+        }
+    }
+
     /// The paths that fail, as `path: problem`; empty if the instance is valid.
     pub fn problems(&self, instance: &Value) -> Vec<String> {
         self.0
@@ -48,6 +61,24 @@ impl Validator {
             })
             .collect()
     }
+}
+
+/// A copy without the `null` members of objects; `None` if there are none.
+fn without_nulls(value: &Value) -> Option<Value> {
+    fn prune(value: &mut Value) -> bool {
+        match value {
+            Value::Object(members) => {
+                let before = members.len();
+                members.retain(|_, member| !member.is_null());
+                let removed = members.len() < before;
+                members.values_mut().fold(removed, |removed, member| prune(member) | removed)
+            }
+            Value::Array(items) => items.iter_mut().fold(false, |removed, item| prune(item) | removed),
+            _ => false,
+        }
+    }
+    let mut pruned = value.clone();
+    prune(&mut pruned).then_some(pruned)
 }
 
 fn measure(schema: &Value, depth: usize, nodes: &mut usize) -> Result<(), SchemaProblem> {
@@ -91,6 +122,19 @@ mod tests {
         assert!(problems.iter().any(|p| p.starts_with("/b/c: ")), "{problems:?}");
         assert!(!problems.join(" ").contains("hunter2"), "{problems:?}");
         assert_eq!(validator.problems(&json!({"a": 1})), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_null_argument_counts_as_absent_unless_it_is_required_or_wanted() {
+        let validator = compile(&json!({
+            "type": "object", "required": ["a"],
+            "properties": {"a": {"type": "integer"}, "b": {"type": "boolean"}, "c": {"type": "null"}}
+        }))
+        .unwrap();
+        let problems = |arguments| validator.problems_of_arguments(&arguments).len();
+        assert_eq!(problems(json!({"a": 1, "b": null, "c": null})), 0);
+        assert_eq!(problems(json!({"a": null})), 1);
+        assert_eq!(problems(json!({"a": 1, "b": 2})), 1);
     }
 
     #[test]

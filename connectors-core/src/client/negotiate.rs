@@ -167,8 +167,10 @@ impl Inner {
     }
 
     fn discovered(&self, result: &RawValue) -> Result<Probe, Failure> {
-        let discovered: DiscoverResult = serde_json::from_str(result.get())
-            .map_err(|_| malformed("the answer to server/discover names no supported versions"))?;
+        // Some legacy servers answer every method with an empty result.
+        let Ok(discovered) = serde_json::from_str::<DiscoverResult>(result.get()) else {
+            return Ok(Probe::Legacy);
+        };
         match newest_modern(&discovered.supported_versions) {
             Some(version) => Ok(Probe::Modern(SessionInfo {
                 version,

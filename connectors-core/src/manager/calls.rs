@@ -130,7 +130,7 @@ fn validate(route: &Route, request: &CallRequest) -> Result<(), ConnectorError> 
         return invalid(vec!["/: the arguments are not an object".to_owned()]);
     }
     match route.tool.validator() {
-        Ok(validator) => match validator.problems(&request.arguments) {
+        Ok(validator) => match validator.problems_of_arguments(&request.arguments) {
             problems if problems.is_empty() => Ok(()),
             problems => invalid(problems),
         },

@@ -91,6 +91,16 @@ async fn a_modern_error_is_no_reason_to_fall_back() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_server_that_answers_discover_with_nothing_is_initialized() {
+    let server = ScriptedServer::new(HTTP_LIKE, |method, _| match method {
+        "initialize" => Reply::Result(initialize_result()),
+        _ => Reply::Result(json!({})),
+    });
+    let (client, _signals) = connect(&server).await;
+    assert_eq!(client.session().era(), Era::Legacy);
+}
+
 fn unsupported(supported: &str) -> Reply {
     let mut error = RpcError::new(-32022, "Unsupported protocol version");
     error.data =

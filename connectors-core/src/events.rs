@@ -90,6 +90,29 @@ pub enum EventKind {
         /// `ok`, `tool_error`, or the stable code of the error.
         outcome: &'static str,
     },
+    /// A server asks something of the user; see [`ConnectorManager::answer`](crate::ConnectorManager::answer).
+    InputWanted {
+        /// Names the question in the answer.
+        request_id: String,
+        /// `form` or `url`.
+        mode: &'static str,
+        /// Why, in the server's words, made fit for display. Untrusted.
+        message: String,
+        /// The form: a flat object schema.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        schema: Option<serde_json::Value>,
+        /// The page, to be shown in full and opened only by the user.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        url: Option<String>,
+        /// The host of the page, to be shown first.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+    },
+    /// A question is no longer open: answered, or its call is over.
+    InputOver {
+        /// The question.
+        request_id: String,
+    },
     /// A log message of the server's.
     Log {
         /// The server's level.
@@ -121,10 +144,15 @@ impl EventBus {
     /// Tells every subscriber. Never waits; costs next to nothing while nobody listens.
     pub fn publish(&self, slug: Option<&Slug>, kind: EventKind) {
         let seq = self.next.fetch_add(1, Ordering::Relaxed);
-        if self.sender.receiver_count() > 0 {
+        if !self.is_unwatched() {
             // Fails only if the last subscriber has just gone.
             let _ = self.sender.send(Arc::new(ConnectorEvent { seq, slug: slug.cloned(), kind }));
         }
+    }
+
+    /// True while nobody receives events.
+    pub fn is_unwatched(&self) -> bool {
+        self.sender.receiver_count() == 0
     }
 
     /// Receives what is published from now on. A receiver that falls behind is told how many events it lost.

@@ -19,6 +19,7 @@ pub struct ManagerBuilder {
     pub(super) dialers: Vec<Arc<dyn Dialer>>,
     pub(super) gates: Vec<Arc<dyn EnablementGate>>,
     pub(super) input: Option<Arc<dyn InputHandler>>,
+    pub(super) asks_by_event: bool,
     pub(super) limits: Limits,
     pub(super) client_info: Option<Implementation>,
 }
@@ -56,6 +57,14 @@ impl ManagerBuilder {
     #[must_use]
     pub fn with_input(mut self, input: Arc<dyn InputHandler>) -> Self {
         self.input = Some(input);
+        self
+    }
+
+    /// Offers servers elicitation: what they ask is announced as [`EventKind::InputWanted`](crate::EventKind::InputWanted) and
+    /// answered by [`ConnectorManager::answer`]. Takes the place of [`with_input`](Self::with_input).
+    #[must_use]
+    pub fn with_input_by_event(mut self) -> Self {
+        self.asks_by_event = true;
         self
     }
 

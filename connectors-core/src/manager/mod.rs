@@ -10,6 +10,7 @@ mod builder;
 mod calls;
 mod cell;
 mod dial;
+mod input;
 mod request;
 mod routes;
 mod selection;
@@ -30,6 +31,7 @@ pub use self::request::{CallRequest, CallResult, ConnectorUpdate, NewConnector, 
 pub use self::routes::{Route, RouteTable};
 use self::shared::Shared;
 use crate::connector::Connector;
+use crate::elicitation::ElicitationAnswer;
 use crate::error::ConnectorError;
 use crate::events::EventBus;
 use crate::names::Slug;
@@ -177,6 +179,11 @@ impl ConnectorManager {
     /// Cancels a call, at the server too; false if no call with this id is under way.
     pub fn cancel(&self, call_id: &str) -> bool {
         self.shared().calls.cancel(call_id)
+    }
+
+    /// Answers what a server asks of the user; false if the question is no longer open.
+    pub fn answer(&self, request_id: &str, answer: ElicitationAnswer) -> bool {
+        self.shared().questions.answer(request_id, answer)
     }
 
     /// Rebuilds the routes after the verdicts of a gate have changed.

@@ -8,10 +8,12 @@ use tokio::sync::Semaphore;
 
 use super::calls::Calls;
 use super::cell::{Cell, State};
+use super::input::Questions;
 use super::routes::RouteTable;
 use super::serial::Serial;
 use super::supervisor::Supervisor;
 use crate::definition::ConnectorDefinition;
+use crate::elicitation::ElicitationInput;
 use crate::error::{ConnectorError, StorageError};
 use crate::events::{EventBus, EventKind};
 use crate::gate::EnablementGate;
@@ -30,6 +32,7 @@ pub(super) struct Shared {
     pub(super) input: Arc<dyn InputHandler>,
     pub(super) limits: Arc<Limits>,
     pub(super) client_info: Implementation,
+    pub(super) questions: Questions,
     pub(super) events: EventBus,
     pub(super) serial: Serial,
     pub(super) calls: Calls,
@@ -51,6 +54,13 @@ impl Shared {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             title: None,
         });
+        let events = EventBus::default();
+        let questions = Questions::new(events.clone());
+        let input: Arc<dyn InputHandler> = if builder.asks_by_event {
+            Arc::new(ElicitationInput(questions.clone()))
+        } else {
+            builder.input.unwrap_or_else(|| Arc::new(crate::host::NoInput))
+        };
         Self {
             config: builder.config.unwrap_or_else(|| Arc::new(crate::memory::MemoryConfigStore::default())),
             credentials: builder
@@ -58,10 +68,11 @@ impl Shared {
                 .unwrap_or_else(|| Arc::new(crate::memory::MemoryCredentialStore::default())),
             dialers: builder.dialers,
             gates: builder.gates,
-            input: builder.input.unwrap_or_else(|| Arc::new(crate::host::NoInput)),
+            input,
+            questions,
             limits: Arc::new(builder.limits),
             client_info,
-            events: EventBus::default(),
+            events,
             serial: Serial::start(),
             calls: Calls::default(),
             dials: Semaphore::new(crate::limits::CONCURRENT_DIALS),

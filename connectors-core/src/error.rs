@@ -9,8 +9,8 @@ use crate::protocol::RpcError;
 /// The cause of an error, kept for the chain.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// A wire that did not deliver. Messages are sentences for the user, without the connector's name, and quote nothing
-/// that the server sent.
+/// A wire that did not deliver. Messages are sentences for the user, without the connector's name. They quote nothing that the
+/// server sent but for the last words of a process that ended, shortened and made fit for display.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+/// Most messages of one batch: each costs many times its shortest text.
+const MAX_BATCH: usize = 1_000;
+
 /// A request id. A number and a string that look alike are different ids.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -116,13 +119,41 @@ fn even_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// Reads one message, or the messages of a batch (2025-03-26), in order.
+/// The messages of a batch, not more than [`MAX_BATCH`] of them.
+struct Batch<'a>(Vec<Envelope<'a>>);
+
+impl<'de> Deserialize<'de> for Batch<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Messages;
+        impl<'de> serde::de::Visitor<'de> for Messages {
+            type Value = Batch<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "at most {MAX_BATCH} messages")
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut messages = Vec::new();
+                while let Some(message) = seq.next_element()? {
+                    if messages.len() == MAX_BATCH {
+                        return Err(serde::de::Error::invalid_length(MAX_BATCH + 1, &self));
+                    }
+                    messages.push(message);
+                }
+                Ok(Batch(messages))
+            }
+        }
+        deserializer.deserialize_seq(Messages)
+    }
+}
+
+/// Reads one message, or the messages of a batch (2025-03-26, at most 1,000), in order.
 ///
 /// Results and parameters are checked to be JSON but not parsed further. Unknown members are ignored.
 pub fn read_messages(bytes: &[u8]) -> Result<Vec<Incoming>, MalformedMessage> {
     match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'[') => {
-            let batch: Vec<Envelope<'_>> = serde_json::from_slice(bytes)?;
+            let Batch(batch) = serde_json::from_slice(bytes)?;
             if batch.is_empty() {
                 return Err(MalformedMessage::Shape("empty batch"));
             }
@@ -210,6 +241,13 @@ mod tests {
     fn a_batch_is_read_in_order() {
         let batch = read_messages(br#"[{"id":1,"result":{}},{"method":"notifications/x"}]"#).unwrap();
         assert!(matches!(&batch[..], [Incoming::Response { .. }, Incoming::Notification { .. }]));
+    }
+
+    #[test]
+    fn a_batch_of_too_many_messages_is_refused() {
+        let batch = |n: usize| format!("[{}]", vec![r#"{"method":"x"}"#; n].join(","));
+        assert_eq!(read_messages(batch(MAX_BATCH).as_bytes()).unwrap().len(), MAX_BATCH);
+        assert!(read_messages(batch(MAX_BATCH + 1).as_bytes()).is_err());
     }
 
     #[test]

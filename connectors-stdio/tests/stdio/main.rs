@@ -1,0 +1,10 @@
+//! The transport against the contract, against streams that misbehave, and against processes that do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests report by panicking")]
+
+mod contract;
+#[cfg(unix)]
+mod orphans;
+#[cfg(unix)]
+mod process;
+mod stream;
+mod support;

@@ -129,7 +129,7 @@ pub enum StorageError {
     #[error("the manifest already holds a connector `{0}`")]
     SlugTaken(Slug),
     /// Reading or writing failed.
-    #[error("cannot {action} {file}")]
+    #[error("cannot {action} {file}: {source}")]
     Io {
         /// `read`, `write`, `lock`.
         action: &'static str,
@@ -178,7 +178,7 @@ pub enum CredentialError {
         problem: String,
     },
     /// Anything else, as the platform says it.
-    #[error("the {store} failed")]
+    #[error("the {store} failed: {source}")]
     Failed {
         /// Which store.
         store: &'static str,

@@ -1,0 +1,196 @@
+//! Replacing a file so that a crash at any point leaves the old or the new content, whole.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Most links that are followed to a file.
+const MAX_LINKS: usize = 40;
+
+/// Writes `contents` to `target` (mode 0600), durably. With `keep_previous` the file that was there stays beside it
+/// as `NAME.bak`.
+///
+/// The caller holds the lock of `target`. After an error `target` is what it was.
+pub(crate) fn replace(target: &Path, contents: &[u8], keep_previous: bool) -> io::Result<()> {
+    let folder = folder_of(target);
+    let opened_folder = open_folder(folder)?;
+    let mut temporary = tempfile::Builder::new()
+        .prefix(&temporary_prefix(target))
+        .suffix(TEMPORARY_SUFFIX)
+        .tempfile_in(folder)?;
+    temporary.write_all(contents)?;
+    temporary.as_file().sync_all()?;
+    if keep_previous && let Err(error) = back_up(target) {
+        tracing::debug!(%error, file = %target.display(), "the previous version could not be kept");
+    }
+    temporary.persist(target).map_err(|error| error.error)?;
+    // The new content is in place: an error from here would wrongly say that nothing has changed.
+    if let Some(folder) = opened_folder
+        && let Err(error) = folder.sync_all()
+    {
+        tracing::warn!(%error, file = %target.display(), "the folder could not be synchronised to disk");
+    }
+    Ok(())
+}
+
+/// Removes the temporary files of processes that died while they wrote `target`. The caller holds its lock.
+pub(crate) fn remove_leftovers(target: &Path) -> io::Result<()> {
+    let prefix = temporary_prefix(target);
+    for entry in fs::read_dir(folder_of(target))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(prefix.as_encoded_bytes()) && name.ends_with(TEMPORARY_SUFFIX.as_bytes()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The file that a chain of symbolic links leads to; it need not exist.
+pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.file_type().is_symlink() => {
+                path = folder_of(&path).join(fs::read_link(&path)?);
+            }
+            Ok(_) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("too many symbolic links"))
+}
+
+/// Creates the folder of `path`, readable by its owner alone, if it is missing.
+pub(crate) fn create_folder_of(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder_of(path))
+}
+
+/// `path` with `suffix` appended to its file name.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
+fn temporary_prefix(target: &Path) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(target.file_name().unwrap_or_default());
+    prefix.push(".");
+    prefix
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// A second link to the present file, which the rename that follows leaves alone: no copy, and never half written.
+fn back_up(target: &Path) -> io::Result<()> {
+    let mut link = temporary_prefix(target);
+    link.push("bak");
+    link.push(TEMPORARY_SUFFIX);
+    let link = folder_of(target).join(link);
+    match fs::remove_file(&link) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    match fs::hard_link(target, &link) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // Some file systems have no hard links.
+        Err(_) => drop(fs::copy(target, &link)?),
+        Ok(()) => {}
+    }
+    fs::rename(&link, beside(target, ".bak"))?;
+    // Renaming one link of a file over another one of it does nothing.
+    match fs::remove_file(&link) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(unix)]
+fn open_folder(folder: &Path) -> io::Result<Option<File>> {
+    File::open(folder).map(Some)
+}
+
+/// Windows has no handle of a folder that could be synchronised; its rename is written through.
+#[cfg(not(unix))]
+fn open_folder(_: &Path) -> io::Result<Option<File>> {
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_replaced_file_is_private_and_leaves_its_previous_version_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("x.json");
+        for content in ["one", "two", "three"] {
+            replace(&target, content.as_bytes(), true).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&target).unwrap(), "three");
+        assert_eq!(fs::read_to_string(beside(&target, ".bak")).unwrap(), "two");
+        assert_eq!(names(folder.path()), ["x.json", "x.json.bak"]);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_failed_replacement_leaves_the_old_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("x.json");
+        fs::create_dir(&target).unwrap();
+        replace(&target, b"new", false).unwrap_err();
+        assert_eq!(names(folder.path()), ["x.json"]);
+    }
+
+    #[test]
+    fn only_temporary_files_of_the_same_target_are_leftovers() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("x.json");
+        for name in [".x.json.abc.tmp", ".x.json.bak.tmp", ".y.json.abc.tmp", "x.json", ".x.json.lock"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        remove_leftovers(&target).unwrap();
+        assert_eq!(names(folder.path()), [".x.json.lock", ".y.json.abc.tmp", "x.json"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_to_a_file_that_need_not_exist_and_a_circle_is_an_error() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        symlink("b", path("a")).unwrap();
+        symlink("c", path("b")).unwrap();
+        assert_eq!(resolve(&path("a")).unwrap(), path("c"));
+        symlink("d", path("d")).unwrap();
+        resolve(&path("d")).unwrap_err();
+    }
+}

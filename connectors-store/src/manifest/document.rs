@@ -1,0 +1,257 @@
+//! The manifest as text that is edited one connector at a time.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use connectors_core::{ConnectorDefinition, Slug};
+use serde::de::{MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::pretty::pretty;
+
+const LIST: &str = "connectors";
+
+/// The fields of a connector that are ours: each is what the definition says, or absent if it says nothing.
+const CONNECTOR: &[&str] =
+    &["slug", "name", "url", "stdio", "secret_headers", "oauth", "enabled_tools", "tool_pins", "disabled"];
+const STDIO: &[&str] = &["command", "args", "env"];
+const OAUTH: &[&str] = &["token_endpoint", "client_id", "has_client_secret", "resource", "scopes"];
+
+/// The fields of one of a connector's objects that are ours, and those of its members that are objects themselves.
+fn known_of(object: &str) -> &'static [&'static str] {
+    match object {
+        "stdio" => STDIO,
+        "oauth" => OAUTH,
+        _ => &[],
+    }
+}
+
+/// Why a file is not a manifest, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Flaw {
+    pub(super) line: usize,
+    pub(super) column: usize,
+    pub(super) problem: String,
+}
+
+/// A manifest: what it says, and how it is written.
+#[derive(Debug, Default)]
+pub(super) struct Document<'a> {
+    top: RawObject<'a>,
+    entries: Vec<Cow<'a, RawValue>>,
+    /// What the entries say, in the same order.
+    definitions: Vec<ConnectorDefinition>,
+    changed: bool,
+}
+
+impl<'a> Document<'a> {
+    /// Reads a manifest. A byte order mark is accepted, and gone with the next change.
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Flaw> {
+        #[derive(Deserialize)]
+        struct Manifest {
+            #[serde(default)]
+            connectors: Vec<ConnectorDefinition>,
+        }
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct List<'a> {
+            #[serde(borrow)]
+            connectors: Vec<&'a RawValue>,
+        }
+
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| Flaw::at(bytes, error.valid_up_to(), "this is not UTF-8"))?;
+        if text.trim().is_empty() {
+            return Err(Flaw::at(bytes, 0, "the file is empty; delete it to start with no connectors"));
+        }
+        let definitions = serde_json::from_str::<Manifest>(text)?.connectors;
+        let top: RawObject<'a> = serde_json::from_str(text)?;
+        let entries = serde_json::from_str::<List<'a>>(text)?.connectors;
+
+        let mut slugs = HashSet::new();
+        for (definition, entry) in definitions.iter().zip(&entries) {
+            let flaw = |problem: String| Flaw::at(bytes, offset(text, entry.get()), problem);
+            if !entry.get().starts_with('{') {
+                return Err(flaw("a connector has to be an object".to_owned()));
+            }
+            if !slugs.insert(&definition.slug) {
+                return Err(flaw(format!("a second connector with the slug `{}`", definition.slug)));
+            }
+        }
+        let entries = entries.into_iter().map(Cow::Borrowed).collect();
+        Ok(Self { top, entries, definitions, changed: false })
+    }
+
+    pub(super) fn into_definitions(self) -> Vec<ConnectorDefinition> {
+        self.definitions
+    }
+
+    /// True if [`to_text`](Self::to_text) says something else than the file.
+    pub(super) fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// Adds a connector, unless its slug is taken.
+    pub(super) fn insert(&mut self, definition: &ConnectorDefinition) -> bool {
+        if self.position(&definition.slug).is_some() {
+            return false;
+        }
+        self.entries.push(Cow::Owned(RawObject::default().merged(definition, CONNECTOR)));
+        self.definitions.push(definition.clone());
+        self.changed = true;
+        true
+    }
+
+    /// Makes the connector with this slug say what `definition` says, and keeps what else it says.
+    pub(super) fn replace(&mut self, definition: &ConnectorDefinition) {
+        let Some(at) = self.position(&definition.slug) else {
+            self.insert(definition);
+            return;
+        };
+        if self.definitions[at] == *definition {
+            return;
+        }
+        let merged = RawObject::of(&self.entries[at]).merged(definition, CONNECTOR);
+        self.entries[at] = Cow::Owned(merged);
+        self.definitions[at] = definition.clone();
+        self.changed = true;
+    }
+
+    /// Removes the connector with this slug, if there is one.
+    pub(super) fn remove(&mut self, slug: &Slug) {
+        if let Some(at) = self.position(slug) {
+            self.entries.remove(at);
+            self.definitions.remove(at);
+            self.changed = true;
+        }
+    }
+
+    /// The manifest as it is to be written.
+    pub(super) fn to_text(&self) -> String {
+        let mut top = self.top.clone();
+        let list = Cow::Owned(raw(&self.entries));
+        match top.0.iter_mut().find(|(name, _)| name == LIST) {
+            Some((_, value)) => *value = list,
+            None => top.0.push((LIST.into(), list)),
+        }
+        pretty(raw(&top).get())
+    }
+
+    fn position(&self, slug: &Slug) -> Option<usize> {
+        self.definitions.iter().position(|definition| definition.slug == *slug)
+    }
+}
+
+/// The members of an object, in order, each value as it is written.
+#[derive(Debug, Clone, Default)]
+struct RawObject<'a>(Vec<(String, Cow<'a, RawValue>)>);
+
+impl<'a> RawObject<'a> {
+    /// The members of `value`; none if it is not an object.
+    fn of(value: &'a RawValue) -> Self {
+        serde_json::from_str(value.get()).unwrap_or_default()
+    }
+
+    /// This object with the members named by `known` taken from `value`, those that it leaves out removed, and every
+    /// other kept in its place.
+    fn merged(&self, value: &impl Serialize, known: &[&str]) -> Box<RawValue> {
+        let value = raw(value);
+        let mut new = RawObject::of(&value);
+        let mut members = Vec::with_capacity(self.0.len().max(new.0.len()));
+        for (name, old) in &self.0 {
+            if !known.contains(&name.as_str()) {
+                members.push((name.clone(), old.clone()));
+            } else if let Some(value) = new.take(name) {
+                let value = match known_of(name) {
+                    [] => value,
+                    known => Cow::Owned(RawObject::of(old).merged(&value, known)),
+                };
+                members.push((name.clone(), value));
+            }
+        }
+        members.append(&mut new.0);
+        raw(&RawObject(members))
+    }
+
+    fn take(&mut self, name: &str) -> Option<Cow<'a, RawValue>> {
+        let at = self.0.iter().position(|(other, _)| other == name)?;
+        Some(self.0.remove(at).1)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawObject<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = RawObject<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    members.push((name, Cow::Borrowed(map.next_value::<&'de RawValue>()?)));
+                }
+                Ok(RawObject(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+impl Serialize for RawObject<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// Serialises what always can be: strings, lists and maps with string keys.
+fn raw(value: &impl Serialize) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+impl Flaw {
+    fn at(bytes: &[u8], offset: usize, problem: impl Into<String>) -> Self {
+        let before = &bytes[..offset];
+        let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        Self { line, column: offset - line_start + 1, problem: problem.into() }
+    }
+}
+
+impl From<serde_json::Error> for Flaw {
+    fn from(error: serde_json::Error) -> Self {
+        let message = error.to_string();
+        let problem = message.rsplit_once(" at line ").map_or(message.as_str(), |(problem, _)| problem);
+        // A string that stands in the wrong place may be anything, so it is not repeated.
+        let problem = match problem.split_once(": string \"") {
+            Some((kind, rest)) => match rest.rsplit_once("\", expected ") {
+                Some((_, expected)) => format!("{kind}: a string, expected {expected}"),
+                None => kind.to_owned(),
+            },
+            None => problem.to_owned(),
+        };
+        Self { line: error.line(), column: error.column(), problem }
+    }
+}
+
+/// Where `part`, a slice of `text`, begins in it.
+fn offset(text: &str, part: &str) -> usize {
+    (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize).min(text.len())
+}
+
+#[cfg(test)]
+#[path = "document_tests.rs"]
+pub(super) mod tests;

@@ -1,0 +1,125 @@
+//! The vault's file format: a header in the clear, which the encryption authenticates, and the secrets.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use chacha20poly1305::aead::{AeadInOut, KeyInit};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::flaw::Flaw;
+use super::key::{KeyRing, KeySource, fill_random};
+use super::records::{self, Records};
+
+const FORMAT: &str = "connectors-vault";
+const VERSION: u64 = 1;
+const CIPHER: &str = "xchacha20poly1305";
+
+/// The header has a few hundred bytes.
+const MAX_HEADER: usize = 4096;
+const NONCE_BYTES: usize = 24;
+const TAG_BYTES: usize = 16;
+
+/// The first line. Every byte of it, its line break included, is authenticated.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: String,
+    version: u64,
+    cipher: String,
+    key: KeySource,
+    /// Tells a wrong key from a damaged file.
+    key_check: String,
+    nonce: String,
+    /// Bytes that follow the header, to tell a file that is cut short from one that was changed.
+    length: u64,
+}
+
+/// What every version of the format begins with.
+#[derive(Deserialize)]
+struct Preamble {
+    format: String,
+    version: u64,
+}
+
+/// Encrypts `records` under a fresh nonce.
+pub(super) fn seal(records: &Records, keys: &KeyRing, existed: bool) -> Result<Vec<u8>, Flaw> {
+    let (source, key) = keys.for_writing(existed)?;
+    let mut nonce = [0; NONCE_BYTES];
+    fill_random(&mut nonce).map_err(|source| Flaw::Io { action: "write", source })?;
+    let mut secrets = records::encode(records, TAG_BYTES)?;
+    let header = Header {
+        format: FORMAT.to_owned(),
+        version: VERSION,
+        cipher: CIPHER.to_owned(),
+        key: source,
+        key_check: key.check(),
+        nonce: BASE64.encode(nonce),
+        length: (secrets.len() + TAG_BYTES) as u64,
+    };
+    let mut file = serde_json::to_vec(&header).map_err(|_| Flaw::TooLarge)?;
+    file.push(b'\n');
+    XChaCha20Poly1305::new(key.bytes().into())
+        .encrypt_in_place(&XNonce::from(nonce), &file, &mut *secrets)
+        .map_err(|_| Flaw::TooLarge)?;
+    file.extend_from_slice(&secrets);
+    Ok(file)
+}
+
+/// Decrypts a vault.
+pub(super) fn open(file: Vec<u8>, keys: &KeyRing) -> Result<Records, Flaw> {
+    let line_end = file.iter().take(MAX_HEADER).position(|&byte| byte == b'\n');
+    let Some(line_end) = line_end else { return Err(headless(&file)) };
+    let (line, sealed) = file.split_at(line_end + 1);
+    let header = read_header(line)?;
+    let found = sealed.len() as u64;
+    if found < header.length {
+        return Err(Flaw::Truncated { found, expected: header.length });
+    }
+    let nonce = BASE64.decode(&header.nonce).ok().and_then(|nonce| <[u8; NONCE_BYTES]>::try_from(nonce).ok());
+    let (Some(nonce), CIPHER) = (nonce, header.cipher.as_str()) else { return Err(Flaw::Tampered) };
+
+    let key = keys.find(&header.key)?;
+    if key.check() != header.key_check {
+        keys.forget();
+        return Err(Flaw::Key(wrong_key(&header.key)));
+    }
+    let mut secrets = Zeroizing::new(sealed.to_vec());
+    XChaCha20Poly1305::new(key.bytes().into())
+        .decrypt_in_place(&XNonce::from(nonce), line, &mut *secrets)
+        .map_err(|_| Flaw::Tampered)?;
+    records::decode(&secrets).ok_or(Flaw::Tampered)
+}
+
+fn read_header(line: &[u8]) -> Result<Header, Flaw> {
+    let preamble: Preamble = serde_json::from_slice(line).map_err(|_| Flaw::Foreign)?;
+    if preamble.format != FORMAT {
+        return Err(Flaw::Foreign);
+    }
+    if preamble.version != VERSION {
+        return Err(Flaw::Newer(preamble.version));
+    }
+    serde_json::from_slice(line).map_err(|_| Flaw::Tampered)
+}
+
+/// What a file without a whole header is.
+fn headless(file: &[u8]) -> Flaw {
+    let beginning = b"{\"format\":\"connectors-vault\"";
+    let common = file.len().min(beginning.len());
+    if file.len() < MAX_HEADER && file[..common] == beginning[..common] {
+        Flaw::Truncated { found: file.len() as u64, expected: MAX_HEADER as u64 }
+    } else {
+        Flaw::Foreign
+    }
+}
+
+fn wrong_key(source: &KeySource) -> String {
+    match source {
+        KeySource::File => {
+            "its key file is not the one that it was made with; restore the right one".to_owned()
+        }
+        KeySource::Passphrase { .. } => {
+            "the passphrase is not the one that it was made with; correct CONNECTORS_VAULT_PASSPHRASE"
+                .to_owned()
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! `connectors.vault`: secrets in an encrypted file, for machines without a keychain.
+//!
+//! The file is one line of JSON, which says how it is encrypted and is authenticated with the rest, and then all
+//! secrets, encrypted as one with XChaCha20-Poly1305. The key is in a file outside the state root (mode 0600), or
+//! derived from a passphrase with argon2id.
+
+mod file;
+mod flaw;
+mod key;
+mod records;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use connectors_core::{CredentialError, CredentialKey, CredentialStore, Slug};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Mutex;
+
+use crate::atomic;
+use crate::lock::{FileLock, PATIENCE};
+use crate::paths::Paths;
+use flaw::Flaw;
+use key::{Cost, KeyRing};
+use records::Records;
+
+/// What errors call this store.
+const STORE: &str = "vault";
+
+/// A [`CredentialStore`] on an encrypted file.
+///
+/// Every call reads the file anew, and every change replaces it under a lock between processes, as the manifest's are.
+/// Only the key stays in memory. A vault that cannot be decrypted, be it for a wrong key, for being cut short or for
+/// having been tampered with, is reported as such and never written to.
+///
+/// *Cancellation.* A change that has begun is completed though its future is dropped.
+#[derive(Debug, Clone)]
+pub struct VaultStore {
+    file: Arc<VaultFile>,
+    /// One writer of this process at a time, so that waiting for another process takes up one thread, not many.
+    writer: Arc<Mutex<()>>,
+}
+
+impl VaultStore {
+    /// A store on the vault of this state root. Nothing is read or created yet.
+    pub fn new(paths: &Paths) -> Self {
+        Self::with_cost(paths, Cost::default())
+    }
+
+    fn with_cost(paths: &Paths, cost: Cost) -> Self {
+        let keys = KeyRing::new(paths, cost);
+        let file = VaultFile { path: paths.vault(), keys, swept: AtomicBool::new(false) };
+        Self { file: Arc::new(file), writer: Arc::default() }
+    }
+
+    /// The vault's file.
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// True if there is a vault, readable or not.
+    pub fn exists(&self) -> bool {
+        fs::symlink_metadata(&self.file.path).is_ok()
+    }
+
+    /// Creates the vault, and its key file where one is used, if there is none; otherwise checks that it can be
+    /// decrypted.
+    pub async fn open(&self) -> Result<(), CredentialError> {
+        self.change(|_, existed| (!existed, ())).await
+    }
+
+    async fn read<T, F>(&self, read: F) -> Result<T, CredentialError>
+    where
+        T: Send + 'static,
+        F: FnOnce(Records) -> T + Send + 'static,
+    {
+        self.blocking(move |file| Ok(read(file.read(&file.path)?.unwrap_or_default()))).await
+    }
+
+    /// Lets `change` work on the secrets, told whether the vault exists, and writes them if it says so.
+    async fn change<T, F>(&self, change: F) -> Result<T, CredentialError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Records, bool) -> (bool, T) + Send + 'static,
+    {
+        let writer = Arc::clone(&self.writer).lock_owned().await;
+        self.blocking(move |file| {
+            let _writer = writer;
+            file.change(change)
+        })
+        .await
+    }
+
+    async fn blocking<T, F>(&self, work: F) -> Result<T, CredentialError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&VaultFile) -> Result<T, Flaw> + Send + 'static,
+    {
+        let file = Arc::clone(&self.file);
+        match tokio::task::spawn_blocking(move || work(&file)).await {
+            Ok(result) => result.map_err(|flaw| flaw.into_error(&self.file.path)),
+            Err(_) => Err(CredentialError::Unavailable {
+                store: STORE,
+                reason: "the process is shutting down".to_owned(),
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl CredentialStore for VaultStore {
+    fn kind(&self) -> &'static str {
+        STORE
+    }
+
+    async fn get(&self, key: &CredentialKey) -> Result<Option<SecretString>, CredentialError> {
+        let account = key.account();
+        self.read(move |mut records| records.remove(&account)).await
+    }
+
+    async fn put(&self, key: &CredentialKey, value: &SecretString) -> Result<(), CredentialError> {
+        let (account, value) = (key.account(), value.clone());
+        self.change(move |records, _| {
+            let same =
+                records.get(&account).is_some_and(|present| present.expose_secret() == value.expose_secret());
+            if !same {
+                records.insert(account, value);
+            }
+            (!same, ())
+        })
+        .await
+    }
+
+    async fn delete(&self, key: &CredentialKey) -> Result<(), CredentialError> {
+        let account = key.account();
+        self.change(move |records, _| (records.remove(&account).is_some(), ())).await
+    }
+
+    async fn list(&self, slug: &Slug) -> Result<Vec<CredentialKey>, CredentialError> {
+        let slug = slug.clone();
+        self.read(move |records| {
+            let keys = records.keys().filter_map(|account| CredentialKey::from_account(account));
+            keys.filter(|key| *key.slug() == slug).collect()
+        })
+        .await
+    }
+
+    async fn compare_and_swap<'a>(
+        &self,
+        key: &CredentialKey,
+        expected: Option<&'a SecretString>,
+        new: &SecretString,
+    ) -> Result<bool, CredentialError> {
+        let (account, expected, new) = (key.account(), expected.cloned(), new.clone());
+        self.change(move |records, _| {
+            let present = records.get(&account).map(ExposeSecret::expose_secret);
+            let swap = present == expected.as_ref().map(ExposeSecret::expose_secret);
+            if swap {
+                records.insert(account, new);
+            }
+            (swap, swap)
+        })
+        .await
+    }
+}
+
+/// The file, with blocking operations.
+#[derive(Debug)]
+struct VaultFile {
+    path: PathBuf,
+    keys: KeyRing,
+    /// True once the leftovers of killed processes have been looked for.
+    swept: AtomicBool,
+}
+
+impl VaultFile {
+    /// The secrets; `None` if there is no vault.
+    fn read(&self, path: &Path) -> Result<Option<Records>, Flaw> {
+        match fs::read(path) {
+            Ok(bytes) => file::open(bytes, &self.keys).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Flaw::Io { action: "read", source: error }),
+        }
+    }
+
+    fn change<T, F>(&self, change: F) -> Result<T, Flaw>
+    where
+        F: FnOnce(&mut Records, bool) -> (bool, T),
+    {
+        let io = |action| move |source| Flaw::Io { action, source };
+        let target = atomic::resolve(&self.path).map_err(io("write"))?;
+        atomic::create_folder_of(&target).map_err(io("write"))?;
+        let _lock = FileLock::acquire(&atomic::beside(&target, ".lock"), PATIENCE).map_err(io("lock"))?;
+        if !self.swept.swap(true, Ordering::Relaxed)
+            && let Err(error) = atomic::remove_leftovers(&target)
+        {
+            tracing::debug!(%error, "leftover temporary files could not be removed");
+        }
+        let present = self.read(&target)?;
+        let existed = present.is_some();
+        let mut records = present.unwrap_or_default();
+        let (write, result) = change(&mut records, existed);
+        if write {
+            // The previous version is not kept: it may hold what has just been deleted.
+            let sealed = file::seal(&records, &self.keys, existed)?;
+            atomic::replace(&target, &sealed, false).map_err(io("write"))?;
+        }
+        Ok(result)
+    }
+}
+
+#[cfg(test)]
+mod tests;

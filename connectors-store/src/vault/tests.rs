@@ -1,0 +1,214 @@
+use connectors_core::contract;
+use tempfile::TempDir;
+
+use super::*;
+
+fn paths(folder: &TempDir) -> Paths {
+    Paths::new(folder.path().join("state"), folder.path().join("config").join("vault.key"))
+}
+
+fn vault(folder: &TempDir) -> VaultStore {
+    VaultStore::new(&paths(folder))
+}
+
+fn with_passphrase(folder: &TempDir, passphrase: &str) -> VaultStore {
+    let paths = paths(folder).with_passphrase(Some(SecretString::from(passphrase)));
+    VaultStore::with_cost(&paths, Cost { memory_kib: 64, passes: 1 })
+}
+
+fn key() -> CredentialKey {
+    CredentialKey::tokens(&Slug::verbatim("a"))
+}
+
+async fn put(store: &VaultStore, value: &str) -> Result<(), CredentialError> {
+    store.put(&key(), &SecretString::from(value)).await
+}
+
+async fn get(store: &VaultStore) -> Result<Option<String>, String> {
+    let value = store.get(&key()).await.map_err(|error| error.to_string())?;
+    Ok(value.map(|value| value.expose_secret().to_owned()))
+}
+
+/// What `store` says of a vault that it cannot read, having shown that it neither reads nor writes it.
+async fn refusal(store: &VaultStore) -> String {
+    let before = fs::read(store.path()).unwrap();
+    let error = get(store).await.expect_err("an unreadable vault was read");
+    put(store, "other").await.expect_err("an unreadable vault was written");
+    store.delete(&key()).await.expect_err("an unreadable vault was written");
+    store.open().await.expect_err("an unreadable vault was opened");
+    assert!(fs::read(store.path()).unwrap() == before, "an unreadable vault was changed");
+    error
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_vault_keeps_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let fresh = || {
+        let n = count.fetch_add(1, Ordering::Relaxed);
+        Paths::new(folder.path().join(n.to_string()), folder.path().join("vault.key"))
+    };
+    contract::credentials::run(|| Arc::new(VaultStore::new(&fresh()))).await;
+    contract::credentials::run_shared(|| {
+        let paths = fresh();
+        (Arc::new(VaultStore::new(&paths)), Arc::new(VaultStore::new(&paths)))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn secrets_survive_a_restart_with_the_same_key_file_or_passphrase() {
+    let folder = tempfile::tempdir().unwrap();
+    put(&vault(&folder), "value").await.unwrap();
+    assert_eq!(get(&vault(&folder)).await, Ok(Some("value".to_owned())));
+
+    let folder = tempfile::tempdir().unwrap();
+    put(&with_passphrase(&folder, "correct horse"), "value").await.unwrap();
+    assert_eq!(get(&with_passphrase(&folder, "correct horse")).await, Ok(Some("value".to_owned())));
+}
+
+#[tokio::test]
+async fn no_file_holds_a_secret_or_is_open_to_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = vault(&folder);
+    put(&store, "canary-secret").await.unwrap();
+    for file in [store.path().to_owned(), paths(&folder).key_file] {
+        let content = fs::read(&file).unwrap();
+        assert!(!content.windows(13).any(|window| window == b"canary-secret"), "{}", file.display());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700), "{}", file.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_passphrase_says_so_and_the_right_one_still_works() {
+    let folder = tempfile::tempdir().unwrap();
+    put(&with_passphrase(&folder, "right"), "value").await.unwrap();
+    let error = refusal(&with_passphrase(&folder, "wrong")).await;
+    assert!(error.contains("the passphrase is not the one that it was made with"), "{error}");
+    let error = refusal(&vault(&folder)).await;
+    assert!(error.contains("it is protected by a passphrase"), "{error}");
+    assert_eq!(get(&with_passphrase(&folder, "right")).await, Ok(Some("value".to_owned())));
+}
+
+#[tokio::test]
+async fn a_wrong_or_missing_key_file_says_so_and_no_new_one_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    put(&vault(&folder), "value").await.unwrap();
+    let key_file = paths(&folder).key_file;
+    let kept = key_file.with_extension("kept");
+    fs::rename(&key_file, &kept).unwrap();
+
+    let error = refusal(&vault(&folder)).await;
+    assert!(error.contains("vault.key is missing"), "{error}");
+    assert!(!key_file.exists());
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    put(&vault(&elsewhere), "value").await.unwrap();
+    fs::copy(paths(&elsewhere).key_file, &key_file).unwrap();
+    let store = vault(&folder);
+    let error = refusal(&store).await;
+    assert!(error.contains("its key file is not the one that it was made with"), "{error}");
+
+    fs::rename(&kept, &key_file).unwrap();
+    assert_eq!(get(&store).await, Ok(Some("value".to_owned())), "the restored key is not tried");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_key_file_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    put(&vault(&folder), "value").await.unwrap();
+    fs::set_permissions(paths(&folder).key_file, fs::Permissions::from_mode(0o640)).unwrap();
+    let error = refusal(&vault(&folder)).await;
+    assert!(error.contains("run `chmod 600 "), "{error}");
+}
+
+#[tokio::test]
+async fn a_key_file_in_the_state_root_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = VaultStore::new(&Paths::new(folder.path(), folder.path().join("vault.key")));
+    let error = put(&store, "value").await.unwrap_err().to_string();
+    assert!(error.contains("must not be in the state root"), "{error}");
+    assert!(!store.exists());
+}
+
+#[tokio::test]
+async fn a_vault_cut_short_anywhere_is_told_from_one_that_was_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = vault(&folder);
+    put(&store, "a value of some length").await.unwrap();
+    let whole = fs::read(store.path()).unwrap();
+
+    for length in [0, 1, 40, whole.len() / 2, whole.len() - 1] {
+        fs::write(store.path(), &whole[..length]).unwrap();
+        let error = refusal(&store).await;
+        assert!(error.contains("is cut short"), "{length}: {error}");
+    }
+    for at in (whole.len() - 30)..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        fs::write(store.path(), &changed).unwrap();
+        assert!(refusal(&store).await.contains("has been changed"), "byte {at}");
+    }
+    fs::write(store.path(), [&whole[..], b"x"].concat()).unwrap();
+    assert!(refusal(&store).await.contains("has been changed"));
+
+    fs::write(store.path(), &whole).unwrap();
+    assert_eq!(get(&store).await, Ok(Some("a value of some length".to_owned())));
+}
+
+#[tokio::test]
+async fn the_header_is_authenticated_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = vault(&folder);
+    put(&store, "value").await.unwrap();
+    let whole = fs::read(store.path()).unwrap();
+    let end = whole.iter().position(|&byte| byte == b'\n').unwrap();
+    let header = std::str::from_utf8(&whole[..end]).unwrap();
+    let refused = async |from: &str, to: &str| {
+        assert!(header.contains(from));
+        let changed = [header.replacen(from, to, 1).as_bytes(), &whole[end..]].concat();
+        fs::write(store.path(), changed).unwrap();
+        refusal(&store).await
+    };
+    for (from, to, said) in [
+        ("{\"format\"", "{ \"format\"", "has been changed"),
+        ("xchacha20poly1305", "none", "has been changed"),
+        ("\"version\":1", "\"version\":2", "newer version of this program (format 2)"),
+        ("connectors-vault", "other", "is not a vault of this program"),
+        ("{\"from\":\"file\"}", "{\"from\":\"star\"}", "has been changed"),
+    ] {
+        let error = refused(from, to).await;
+        assert!(error.contains(said), "{to}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn opening_creates_a_vault_once_and_leaves_no_other_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = vault(&folder);
+    assert!(!store.exists());
+    store.open().await.unwrap();
+    let created = fs::read(store.path()).unwrap();
+    vault(&folder).open().await.unwrap();
+    assert!(fs::read(store.path()).unwrap() == created, "opening has written an existing vault");
+    let mut names: Vec<_> = fs::read_dir(store.path().parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["connectors.vault", "connectors.vault.lock"]);
+}
+
+#[test]
+fn nothing_secret_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let printed = format!("{:?}", with_passphrase(&folder, "hunter2"));
+    assert!(!printed.contains("hunter2"), "{printed}");
+}

@@ -1,0 +1,12 @@
+//! What the stores promise, on a real file system.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "these are tests"
+)]
+
+mod kill;
+mod manifest;
+mod open;

@@ -1,0 +1,172 @@
+//! `ManifestStore` keeps the contract of a `ConfigStore`, and leaves alone what it cannot read.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use connectors_core::{ConfigStore, ConnectorDefinition, Slug, StorageError, contract};
+use connectors_store::ManifestStore;
+use tempfile::TempDir;
+
+fn store(folder: &TempDir) -> ManifestStore {
+    ManifestStore::new(folder.path().join("connectors.json"))
+}
+
+fn sample(slug: &str) -> ConnectorDefinition {
+    ConnectorDefinition::http(Slug::verbatim(slug), slug, "https://host.test/mcp")
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_manifest_keeps_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = AtomicUsize::new(0);
+    let fresh = || {
+        let n = count.fetch_add(1, Ordering::Relaxed);
+        folder.path().join(n.to_string()).join("connectors.json")
+    };
+    contract::config::run(|| Arc::new(ManifestStore::new(fresh()))).await;
+    contract::config::run_shared(|| {
+        let path = fresh();
+        (Arc::new(ManifestStore::new(&path)), Arc::new(ManifestStore::new(&path)))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn reading_creates_nothing_and_writing_creates_private_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = ManifestStore::new(folder.path().join("state").join("connectors.json"));
+    assert_eq!(store.load().await.unwrap(), []);
+    assert_eq!(names(folder.path()), [""; 0]);
+
+    store.insert(&sample("a")).await.unwrap();
+    store.insert(&sample("b")).await.unwrap();
+    let state = store.path().parent().unwrap();
+    assert_eq!(names(state), ["connectors.json", "connectors.json.bak", "connectors.json.lock"]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(state), 0o700);
+        for name in names(state) {
+            assert_eq!(mode(&state.join(&name)), 0o600, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_previous_version_is_kept_and_a_change_of_nothing_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    store.insert(&sample("a")).await.unwrap();
+    let first = fs::read_to_string(store.path()).unwrap();
+    store.insert(&sample("b")).await.unwrap();
+    store.replace(&sample("b")).await.unwrap();
+    store.remove(&Slug::verbatim("c")).await.unwrap();
+    assert_eq!(fs::read_to_string(folder.path().join("connectors.json.bak")).unwrap(), first);
+}
+
+#[tokio::test]
+async fn a_file_that_does_not_parse_is_reported_with_its_place_and_never_written() {
+    for (text, line, column) in [
+        ("{\"connectors\": [\n  {\"slug\": \"a\",}\n]}", 2, 16),
+        ("", 1, 1),
+        ("[]", 1, 0),
+        ("{\"connectors\":[{\"slug\":\"a\",\"name\":\"A\"},\n{\"slug\":\"a\",\"name\":\"B\"}]}", 2, 1),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        fs::write(store.path(), text).unwrap();
+        let definition = sample("b");
+        for result in [
+            store.load().await.map(drop),
+            store.insert(&definition).await,
+            store.replace(&definition).await,
+            store.remove(&definition.slug).await,
+        ] {
+            let error = result.expect_err("a broken manifest was accepted");
+            let StorageError::Unparsable { line: l, column: c, .. } = error else { panic!("{error}") };
+            assert_eq!((l, c), (line, column), "{text}");
+        }
+        assert_eq!(fs::read_to_string(store.path()).unwrap(), text);
+        assert_eq!(names(folder.path()), ["connectors.json", "connectors.json.lock"]);
+    }
+}
+
+#[tokio::test]
+async fn an_edit_by_hand_between_two_changes_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    store.insert(&sample("a")).await.unwrap();
+    let edited = r#"{"note":"mine","connectors":[{"slug":"hand","name":"By hand","url":"","color":"red"}]}"#;
+    fs::write(store.path(), edited).unwrap();
+    store.insert(&sample("b")).await.unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&fs::read(store.path()).unwrap()).unwrap();
+    assert_eq!(written["note"], "mine");
+    assert_eq!(written["connectors"][0]["color"], "red");
+    assert_eq!(written["connectors"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn temporary_files_of_a_killed_process_are_gone_after_the_next_load() {
+    let folder = tempfile::tempdir().unwrap();
+    store(&folder).insert(&sample("a")).await.unwrap();
+    fs::write(folder.path().join(".connectors.json.AbC123.tmp"), "{").unwrap();
+    store(&folder).load().await.unwrap();
+    assert_eq!(names(folder.path()), ["connectors.json", "connectors.json.lock"]);
+}
+
+#[tokio::test]
+async fn a_dropped_change_is_completed_or_not_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    for n in 0..50 {
+        let slug = format!("s{n}");
+        let definition = sample(&slug);
+        tokio::select! {
+            biased;
+            result = store.insert(&definition) => result.unwrap(),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    store.insert(&sample("last")).await.unwrap();
+    let slugs: Vec<_> = store.load().await.unwrap().into_iter().map(|d| d.slug.to_string()).collect();
+    assert_eq!(slugs.last().map(String::as_str), Some("last"));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_linked_manifest_is_written_through_and_stays_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let dotfiles = folder.path().join("dotfiles");
+    fs::create_dir(&dotfiles).unwrap();
+    std::os::unix::fs::symlink("dotfiles/car.json", folder.path().join("connectors.json")).unwrap();
+    let store = store(&folder);
+    store.insert(&sample("a")).await.unwrap();
+    store.insert(&sample("b")).await.unwrap();
+    assert_eq!(store.load().await.unwrap(), [sample("a"), sample("b")]);
+    assert_eq!(names(folder.path()), ["connectors.json", "dotfiles"]);
+    assert_eq!(names(&dotfiles), ["car.json", "car.json.bak", "car.json.lock"]);
+    assert!(fs::symlink_metadata(store.path()).unwrap().is_symlink());
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_fails_the_change_and_still_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    store.insert(&sample("a")).await.unwrap();
+    // A folder in the lock's place: no permission that a privileged user would not have.
+    fs::remove_file(folder.path().join("connectors.json.lock")).unwrap();
+    fs::create_dir(folder.path().join("connectors.json.lock")).unwrap();
+    let error = store.insert(&sample("b")).await.unwrap_err();
+    assert!(matches!(error, StorageError::Io { action: "lock", .. }), "{error}");
+    assert_eq!(store.load().await.unwrap(), [sample("a")]);
+}

@@ -10,10 +10,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Inner;
+use super::failure::Failure;
 use super::options::ClientSignal;
 use super::subscription::Subscription;
 use crate::connector::Progress;
-use crate::error::TransportError;
+use crate::error::{ConnectorError, TransportError};
 use crate::host::InputRequest;
 use crate::protocol::{Era, Incoming, RequestId, RpcError, code};
 use crate::transport::{Mirror, OutgoingNotification};
@@ -68,18 +69,21 @@ impl Inner {
                 TransportError::SessionExpired => match self.reopen(epoch).await {
                     // What changed between the sessions was not announced in either.
                     Ok(()) => self.signal(ClientSignal::ToolsChanged),
-                    Err(error) => break error.into_error(&self.options.slug).to_string(),
+                    Err(Failure::Transport(error)) => break error,
+                    Err(failure) => {
+                        break TransportError::Authorizer(Box::new(failure.into_error(&self.options.slug)));
+                    }
                 },
-                TransportError::Unauthorized { .. } => {
-                    let lost = ClientSignal::Lost { reason: error.to_string(), sign_in: true };
-                    let _ = self.signals.send(lost).await;
-                    return;
-                }
-                error => break error.to_string(),
+                error => break error,
             }
         };
+        let sign_in = match &lost {
+            TransportError::Unauthorized { forbidden, .. } => !forbidden,
+            TransportError::Authorizer(error) => matches!(**error, ConnectorError::SignInRequired { .. }),
+            _ => false,
+        };
         // The owner may have gone first; then nobody needs to know.
-        let _ = self.signals.send(ClientSignal::Lost { reason: lost, sign_in: false }).await;
+        let _ = self.signals.send(ClientSignal::Lost { reason: lost.to_string(), sign_in }).await;
     }
 
     fn received(&self, message: Incoming) {

@@ -372,7 +372,9 @@ impl ConnectorError {
             Self::InvalidArguments { .. } => "correct the arguments at the paths named",
             Self::Storage(StorageError::Unparsable { .. }) => "repair the file, then restart",
             Self::Storage(_) => "check the permissions and the free space of the state folder",
-            Self::Credentials(_) => "unlock the secret store, or start with another one (`--secrets vault`)",
+            Self::Credentials(_) => {
+                "unlock or repair the secret store, or start with another one (`--secrets`)"
+            }
             _ => return None,
         })
     }

@@ -1,11 +1,12 @@
 //! Requests that a server may answer with a request for input: `tools/call`, `prompts/get`, `resources/read`
 //! (2026-07-28, patterns, multi round-trip requests).
 
+use std::time::Duration;
+
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use tokio::time::Instant;
 
 use super::Inner;
 use super::failure::Failure;
@@ -14,7 +15,6 @@ use crate::connector::ProgressSink;
 use crate::error::ConnectorError;
 use crate::host::InputRequest;
 use crate::protocol::{Era, RpcError, code};
-use std::time::Duration;
 
 /// A request that may take several rounds.
 pub(super) struct Interactive<'a, P> {
@@ -74,13 +74,11 @@ impl Inner {
             slug: slug.clone(),
             problem: format!("the answer to {method} {what}"),
         };
-        let started = Instant::now();
+        let deadline = Deadline::starting_now(interactive.idle, interactive.total);
         let mut round = Round { own: interactive.params, input_responses: None, request_state: None };
         for _ in 0..=self.options.limits.input_rounds {
-            let left = interactive.total.saturating_sub(started.elapsed());
             let raw = self
                 .in_session(|version| {
-                    let deadline = Deadline::starting_now(interactive.idle, left);
                     let mut request = Request::new(method, &round, Some(version), deadline);
                     request.name = Some(interactive.name);
                     request.progress = interactive.progress;
@@ -102,7 +100,7 @@ impl Inner {
                 Some("input_required") => {
                     let asked = head.input_requests;
                     round.input_responses = match asked {
-                        Some(requests) => Some(self.gather(requests, interactive.total, started).await?),
+                        Some(requests) => Some(self.gather(requests, deadline).await?),
                         None => None,
                     };
                     round.request_state = head.request_state;
@@ -122,19 +120,19 @@ impl Inner {
     async fn gather(
         &self,
         requests: Map<String, Value>,
-        total: Duration,
-        started: Instant,
+        deadline: Deadline,
     ) -> Result<Map<String, Value>, ConnectorError> {
         let answers = requests
             .into_iter()
             .map(|(key, request)| async move { Ok((key, self.answer_embedded(request).await?)) });
-        let answers = tokio::time::timeout_at(started + total, try_join_all(answers)).await;
+        let answers = tokio::time::timeout_at(deadline.end(), try_join_all(answers)).await;
         let failure = match answers {
             Ok(Ok(answers)) => return Ok(answers.into_iter().collect()),
             Ok(Err(error)) => Failure::Rpc(error),
-            Err(_) => {
-                Failure::TimedOut { what: "the input that the server asks for".to_owned(), limit: total }
-            }
+            Err(_) => Failure::TimedOut {
+                what: "the input that the server asks for".to_owned(),
+                limit: deadline.total,
+            },
         };
         Err(failure.into_error(&self.options.slug))
     }

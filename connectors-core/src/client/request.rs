@@ -49,11 +49,16 @@ impl Deadline {
     }
 
     fn next(&self) -> Instant {
-        (Instant::now() + self.idle).min(self.started + self.total)
+        (Instant::now() + self.idle).min(self.end())
+    }
+
+    /// When even progress does not help any more.
+    pub(super) fn end(&self) -> Instant {
+        self.started + self.total
     }
 
     fn is_over(&self) -> bool {
-        self.started.elapsed() >= self.total
+        Instant::now() >= self.end()
     }
 
     fn failure(&self, method: &str) -> Failure {

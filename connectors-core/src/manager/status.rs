@@ -19,6 +19,7 @@ pub(super) fn sentence(error: &ConnectorError) -> String {
             reason.clone().unwrap_or_else(|| "the server wants a sign-in".to_owned())
         }
         ConnectorError::NotConnected { reason: Some(reason), .. } => reason.clone(),
+        ConnectorError::LimitExceeded { limit, max, .. } => format!("{limit} is over the limit of {max}"),
         ConnectorError::TimedOut { what, limit, .. } => format!("{what} took longer than {limit:?}"),
         ConnectorError::Upstream { error, .. } => {
             format!(

@@ -1,0 +1,158 @@
+// The connector that is selected: its state, what can be done with it, and its tools.
+
+import { busy, clock, confirm, el, visible } from "./dom.js";
+import { badge, retry, where } from "./list.js";
+import { explain } from "./rpc.js";
+import { Tool } from "./tool.js";
+
+export class Details {
+  #rpc;
+  #slug;
+  #status;
+  #tools = new Map();
+  #loading = 0;
+  #title = el("h2", { tabIndex: -1 });
+  #head = el("div", { class: "stack" });
+  #failure = el("p", { class: "notice bad", role: "alert", hidden: true });
+  #power = el("button", { type: "button" });
+  #filter = el("input", { type: "search", placeholder: "Find a tool", "aria-label": "Find a tool", oninput: () => this.#applyFilter() });
+  #list = el("ul", { class: "tools" });
+  #empty = el("p", { class: "muted" });
+  #left = el("div", { class: "stack" });
+
+  constructor(rpc, root, slug) {
+    this.#rpc = rpc;
+    this.#slug = slug;
+    const button = (label, look, act) => {
+      const element = el("button", { type: "button", class: look }, label);
+      element.addEventListener("click", () => this.#do(element, act));
+      return element;
+    };
+    this.#power.addEventListener("click", () =>
+      this.#do(this.#power, () => rpc.call("connectors.update", { slug, disabled: this.#status.state !== "disabled" })),
+    );
+    const actions = el(
+      "div",
+      { class: "row" },
+      button("Refresh", "", async () => this.#showTools(await rpc.call("connectors.refresh", { slug }))),
+      button("Reconnect", "", () => rpc.call("connectors.reconnect", { slug })),
+      this.#power,
+      button("Remove", "danger", () => this.#remove()),
+    );
+    root.replaceChildren(
+      el("div", { class: "card stack" }, this.#title, this.#head, actions, this.#failure),
+      el(
+        "div",
+        { class: "row spread" },
+        el("h2", {}, "Tools"),
+        el(
+          "span",
+          { class: "row" },
+          button("Enable all", "quiet", () => this.#all("enable_tools")),
+          button("Disable all", "quiet", () => this.#all("disable_tools")),
+        ),
+      ),
+      this.#filter,
+      this.#empty,
+      this.#list,
+      this.#left,
+    );
+  }
+
+  get slug() {
+    return this.#slug;
+  }
+
+  /** Moves the keyboard to this connector. */
+  focus() {
+    this.#title.focus();
+  }
+
+  /** Shows a newer state of the connector. */
+  update(status) {
+    this.#status = status;
+    this.#title.textContent = status.name;
+    this.#power.textContent = status.state === "disabled" ? "Switch on" : "Switch off";
+    const facts = [
+      ["Where", where(status)],
+      ["Slug", status.slug],
+      ["Server", status.server_info ? visible(`${status.server_info.title ?? status.server_info.name} ${status.server_info.version}`) : null],
+      ["Protocol", status.protocol_version ? `${status.protocol_version} (${status.era})` : null],
+      ["Headers", status.secret_headers.length > 0 ? status.secret_headers.join(", ") : null],
+      ["Variables", status.command?.env.length > 0 ? status.command.env.join(", ") : null],
+      ["Tools read", status.tools_fetched_at ? `${clock(status.tools_fetched_at)}${status.stale ? ", by an earlier connection" : ""}` : null],
+    ];
+    this.#head.replaceChildren(
+      el("div", { class: "row" }, badge(status), retry(status)),
+      ...(status.last_error ? [el("p", { class: "notice bad" }, status.last_error)] : []),
+      el("dl", { class: "facts" }, ...facts.filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
+    );
+    const left = status.quarantined ?? [];
+    this.#left.replaceChildren(
+      ...(left.length > 0 ? [el("h2", {}, "Left out")] : []),
+      ...left.map(({ name, reason }) => el("p", { class: "notice" }, `${name || "(without a name)"}: ${reason}`)),
+    );
+  }
+
+  /** Reads the tools and shows them. */
+  async load() {
+    this.#loading += 1;
+    const turn = this.#loading;
+    try {
+      const tools = await this.#rpc.call("connectors.tools", { slug: this.#slug });
+      if (turn === this.#loading) this.#showTools(tools);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** Shows what happened to the calls that were made here. */
+  event(event) {
+    for (const tool of this.#tools.values()) tool.event(event);
+  }
+
+  #showTools(views) {
+    const shown = new Map();
+    for (const view of views) {
+      const tool = this.#tools.get(view.name) ?? new Tool(this.#rpc, this.#slug, view, () => this.load());
+      tool.update(view);
+      shown.set(view.name, tool);
+    }
+    const elements = [...shown.values()].map((tool) => tool.element);
+    const isSame = elements.length === this.#list.childElementCount && elements.every((element, i) => element === this.#list.children[i]);
+    // Moving an element would take the focus from it.
+    if (!isSame) this.#list.replaceChildren(...elements);
+    this.#tools = shown;
+    this.#empty.textContent = "No tools are known. They are read as soon as the connector is ready.";
+    this.#empty.hidden = views.length > 0;
+    this.#filter.hidden = views.length < 8;
+    this.#applyFilter();
+  }
+
+  #applyFilter() {
+    const wanted = this.#filter.hidden ? "" : this.#filter.value.toLowerCase();
+    for (const [name, tool] of this.#tools) tool.element.hidden = !name.toLowerCase().includes(wanted);
+  }
+
+  #all(method) {
+    return this.#rpc.call(`connectors.${method}`, { slug: this.#slug, tools: [...this.#tools.keys()] });
+  }
+
+  async #remove() {
+    const name = this.#status.name;
+    const text = `“${name}” is disconnected, and its settings and secrets are deleted.`;
+    if (await confirm("Remove this connector?", text, "Remove")) {
+      await this.#rpc.call("connectors.remove", { slug: this.#slug });
+    }
+  }
+
+  #do(button, act) {
+    this.#failure.hidden = true;
+    return busy(button, (error) => this.#fail(error), act);
+  }
+
+  #fail(error) {
+    this.#failure.textContent = explain(error);
+    this.#failure.hidden = false;
+  }
+}

@@ -1,0 +1,94 @@
+// Building the page. Text from servers reaches it as text nodes only, never as markup.
+
+/** An element with properties, listeners (`onclick`, ...) and children (nodes, or strings that become text). */
+export function el(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === undefined || value === null) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name.startsWith("aria-") || name === "for" || name === "role") element.setAttribute(name, value);
+    else if (name === "class") element.className = value;
+    else element[name] = value;
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+/** Characters that cannot be seen, or that change the order in which others are shown. */
+const HIDDEN =
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+
+/** Text as it came, with what hides in it made visible. */
+export function visible(text) {
+  return text.replace(HIDDEN, (hidden) => `\\u{${hidden.codePointAt(0).toString(16)}}`);
+}
+
+let lastId = 0;
+
+/** An id that nothing else on the page has. */
+export function freshId(prefix) {
+  lastId += 1;
+  return `${prefix}-${lastId}`;
+}
+
+/** An input or textarea under its label. */
+export function field(label, control) {
+  control.id ||= freshId("field");
+  return el("div", {}, el("label", { for: control.id }, label), control);
+}
+
+/** A modal dialog that removes itself when it is closed. */
+export function showDialog(title, ...children) {
+  const id = freshId("dialog");
+  const dialog = el(
+    "dialog",
+    { "aria-labelledby": id, onclose: () => dialog.remove() },
+    el("div", { class: "stack" }, el("h2", { id }, title), ...children),
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+/** Asks before something that cannot be undone. */
+export function confirm(title, text, action) {
+  return new Promise((resolve) => {
+    let agreed = false;
+    const dialog = showDialog(
+      title,
+      el("p", {}, text),
+      el(
+        "div",
+        { class: "row" },
+        el("button", { type: "button", class: "danger", onclick: () => { agreed = true; dialog.close(); } }, action),
+        el("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Keep it"),
+      ),
+    );
+    dialog.addEventListener("close", () => resolve(agreed));
+  });
+}
+
+/** Disables a button while what it started is under way; failures go to `fail`. */
+export async function busy(button, fail, work) {
+  button.disabled = true;
+  try {
+    return await work();
+  } catch (error) {
+    fail(error);
+    return undefined;
+  } finally {
+    button.disabled = false;
+  }
+}
+
+/** "in 12 s", for a time in Unix seconds. */
+export function until(seconds) {
+  const left = Math.round(seconds - Date.now() / 1000);
+  if (left <= 0) return "now";
+  return left < 120 ? `in ${left} s` : `in ${Math.round(left / 60)} min`;
+}
+
+/** A clock time, for a time in Unix seconds. */
+export function clock(seconds) {
+  return new Date(seconds * 1000).toLocaleTimeString();
+}

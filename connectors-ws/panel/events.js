@@ -1,0 +1,53 @@
+// The list of live events.
+
+import { el } from "./dom.js";
+
+const KEPT = 200;
+
+/** One sentence for an event. */
+function describe(event) {
+  const at = event.slug ? `${event.slug}: ` : "";
+  switch (event.kind) {
+    case "state":
+      if (event.removed) return `${at}removed`;
+      return `${at}${event.state}${event.error ? ` (${event.error})` : ""}`;
+    case "catalogue":
+      return `${at}${event.tool_count} tools, ${event.enabled_count} enabled`;
+    case "sign_in":
+      return `${at}sign-in ${event.wanted ? "wanted" : "done"}`;
+    case "call_started":
+      return `${at}call of ${event.tool} started`;
+    case "call_progress":
+      return `${at}progress ${event.progress}${event.total ? ` of ${event.total}` : ""}${event.message ? `: ${event.message}` : ""}`;
+    case "call_finished":
+      return `${at}call of ${event.tool} finished: ${event.outcome}, ${event.duration_ms} ms`;
+    case "log":
+      return `${at}${event.level}: ${event.message}`;
+    case "definition_changed":
+      return `${at}changed definitions: ${event.tools.join(", ")}`;
+    case "input_wanted":
+      return `${at}asks: ${event.message}`;
+    case "overflow":
+      return `${event.lost} events were lost`;
+    default:
+      return `${at}${event.kind}`;
+  }
+}
+
+export class EventList {
+  #list;
+
+  constructor(list, clear) {
+    this.#list = list;
+    clear.addEventListener("click", () => list.replaceChildren());
+  }
+
+  /** Shows an event, the newest on top. */
+  add(event) {
+    const time = new Date();
+    this.#list.prepend(
+      el("li", {}, el("time", { dateTime: time.toISOString() }, time.toLocaleTimeString()), describe(event)),
+    );
+    while (this.#list.childElementCount > KEPT) this.#list.lastElementChild.remove();
+  }
+}

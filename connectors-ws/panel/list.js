@@ -1,0 +1,69 @@
+// The list of connectors.
+
+import { el, until } from "./dom.js";
+
+const STATES = {
+  proposed: ["Proposed", ""],
+  disconnected: ["Not connected", ""],
+  connecting: ["Connecting…", "warn"],
+  ready: ["Ready", "good"],
+  needs_sign_in: ["Sign-in needed", "warn"],
+  backoff: ["Failed", "bad"],
+  disabled: ["Switched off", ""],
+};
+
+/** The badge of a connector's state. */
+export function badge(status) {
+  const [text, look] = STATES[status.state] ?? [status.state, ""];
+  return el("span", { class: `badge ${look}` }, text);
+}
+
+/** Where a connector leads. */
+export function where(status) {
+  return status.command ? [status.command.command, ...status.command.args].join(" ") : status.url;
+}
+
+/** "tried again in 12 s", kept current by `tick`. */
+export function retry(status) {
+  if (!status.retry_at) return null;
+  const element = el("span", { class: "muted" }, `next try ${until(status.retry_at)}`);
+  element.dataset.retryAt = status.retry_at;
+  return element;
+}
+
+/** Brings every time on the page up to date. */
+export function tick() {
+  for (const element of document.querySelectorAll("[data-retry-at]")) {
+    element.textContent = `next try ${until(Number(element.dataset.retryAt))}`;
+  }
+}
+
+/** Shows the connectors; `select(slug)` is called when one is chosen. */
+export function showList(list, connectors, selected, select) {
+  const focused = document.activeElement?.dataset?.slug;
+  list.replaceChildren(...connectors.map((status) => el("li", {}, item(status, selected, select))));
+  if (focused) list.querySelector(`[data-slug="${CSS.escape(focused)}"]`)?.focus();
+}
+
+function item(status, selected, select) {
+  const button = el(
+    "button",
+    {
+      type: "button",
+      class: "item",
+      "aria-current": String(status.slug === selected),
+      onclick: () => select(status.slug),
+    },
+    el("span", { class: "row spread" }, el("span", { class: "name" }, status.name), badge(status)),
+    el("span", { class: "where" }, where(status)),
+    status.last_error ? el("span", { class: "error" }, status.last_error) : null,
+    el(
+      "span",
+      { class: "row" },
+      el("span", { class: "muted" }, `${status.enabled_count} of ${status.tool_count} tools enabled`),
+      retry(status),
+    ),
+  );
+  button.dataset.slug = status.slug;
+  return button;
+}

@@ -1,0 +1,59 @@
+//! Which siblings make up a manager: the only place that knows them.
+
+use std::sync::Arc;
+
+use connectors_core::ConnectorManager;
+use connectors_core::gate::DenyConnectors;
+use connectors_core::manager::ManagerBuilder;
+use connectors_core::protocol::Implementation;
+use connectors_store::{ManifestStore, Paths, SecretsChoice, open_credentials};
+
+use crate::dispatch::Dispatcher;
+
+/// A start that cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The state folder is not known.
+    #[error(transparent)]
+    Paths(#[from] connectors_store::PathsError),
+    /// The place for secrets that was asked for cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] connectors_core::CredentialError),
+}
+
+/// Starts a manager on the files of this user, with every wire that this build has, and returns its methods. Returns
+/// before connectors are ready.
+///
+/// A manifest that cannot be read does not fail the start: the manager is empty, says so, and refuses to write.
+pub async fn start(secrets: SecretsChoice) -> Result<Dispatcher, StartError> {
+    let paths = Paths::from_env()?;
+    let credentials = open_credentials(secrets, &paths).await?;
+    if credentials.warning {
+        tracing::warn!("{}", credentials.notice);
+    } else {
+        tracing::info!("{}", credentials.notice);
+    }
+    let policy = Arc::new(DenyConnectors::default());
+    let builder = ConnectorManager::builder()
+        .with_config(Arc::new(ManifestStore::new(paths.manifest())))
+        .with_credentials(credentials.store)
+        .with_gate(Arc::<DenyConnectors>::clone(&policy))
+        .with_input_by_event()
+        .with_client_info(Implementation {
+            name: "connectors".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            title: Some("Connectors".to_owned()),
+        });
+    let manager = with_wires(builder).start().await;
+    Ok(Dispatcher::new(manager, policy))
+}
+
+/// Adds a dialer for every wire that is compiled in.
+fn with_wires(builder: ManagerBuilder) -> ManagerBuilder {
+    #[cfg(feature = "stdio")]
+    let builder = builder.with_dialer(Arc::new(connectors_stdio::StdioDialer::new()));
+    #[cfg(feature = "http")]
+    let builder = builder.with_dialer(Arc::new(connectors_http::HttpDialer::new()));
+    builder
+}

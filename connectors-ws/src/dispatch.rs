@@ -1,0 +1,91 @@
+//! From a method's name to its handler, whatever carries the messages.
+
+use std::sync::Arc;
+
+use connectors_core::ConnectorManager;
+use connectors_core::gate::DenyConnectors;
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::error::{ErrorObject, code};
+use crate::methods::{self, Context, Method};
+use crate::params;
+use crate::session::Session;
+
+/// The `connectors.*` methods on one manager. Cloning is cheap.
+///
+/// A host that has a WebSocket server of its own keeps one [`Session`] per connection, hands every request to
+/// [`dispatch`](Self::dispatch), and sends on what the session's
+/// [`Notifications`](crate::Notifications) yield.
+#[derive(Clone)]
+pub struct Dispatcher {
+    pub(crate) manager: ConnectorManager,
+    pub(crate) policy: Arc<DenyConnectors>,
+}
+
+impl std::fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dispatcher").finish_non_exhaustive()
+    }
+}
+
+impl Dispatcher {
+    /// Methods on `manager`. `policy` has to be one of its gates, so that `policy.register` has an effect.
+    pub fn new(manager: ConnectorManager, policy: Arc<DenyConnectors>) -> Self {
+        Self { manager, policy }
+    }
+
+    /// The manager that the methods work on.
+    pub fn manager(&self) -> &ConnectorManager {
+        &self.manager
+    }
+
+    /// The names of all methods.
+    pub fn methods() -> &'static [&'static str] {
+        methods::NAMES
+    }
+
+    /// Runs one request to its result or error.
+    ///
+    /// *Concurrency.* Any number at once; none waits for another. *Cancellation.* Dropping the future cancels a
+    /// `connectors.call_tool`, at the server too; a change that has begun (`connectors.add`, ...) is finished all the
+    /// same. *Errors.* As the WebSocket API says; `-32601` for a method that is not ours.
+    pub async fn dispatch(
+        &self,
+        session: &Session,
+        method: &str,
+        params: Option<&RawValue>,
+    ) -> Result<Box<RawValue>, ErrorObject> {
+        let outcome = methods::dispatch(Context { dispatcher: self, session }, method, params).await;
+        if let Err(error) = &outcome {
+            // The message may hold what the caller sent; the code is enough here.
+            tracing::debug!(method, code = error.code, "a request was refused");
+        }
+        outcome
+    }
+}
+
+/// Reads the parameters of `M`, runs it and writes its result.
+pub(crate) async fn run<M: Method>(
+    context: Context<'_>,
+    params: Option<&RawValue>,
+) -> Result<Box<RawValue>, ErrorObject> {
+    let output = M::run(context, params::read(params)?).await?;
+    to_raw_value(&output).map_err(|error| {
+        tracing::error!(method = M::NAME, %error, "a result could not be written");
+        ErrorObject::internal(format!("the result of `{}` could not be written", M::NAME))
+    })
+}
+
+/// What an unknown method gets.
+pub(crate) fn unknown(method: &str) -> ErrorObject {
+    let message = match method {
+        "connectors.authenticate" | "connectors.complete_authentication" => {
+            format!("`{method}` is not available: this version cannot sign in to servers")
+        }
+        _ => {
+            let shown = connectors_core::text::display(method, 100);
+            format!("there is no method `{shown}`; `rpc.discover` lists those that there are")
+        }
+    };
+    ErrorObject::plain(code::METHOD_NOT_FOUND, message)
+}

@@ -1,0 +1,34 @@
+//! `connectors.list`
+
+use connectors_core::ConnectorStatus;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Context, Method, NoParams};
+use crate::error::ErrorObject;
+
+pub(crate) struct List;
+
+/// Every connector.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct Output {
+    /// In the order in which they were added.
+    connectors: Vec<ConnectorStatus>,
+    /// Why the settings file cannot be used, while that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage_problem: Option<String>,
+}
+
+impl Method for List {
+    const NAME: &'static str = "connectors.list";
+    const SUMMARY: &'static str =
+        "Lists every connector with its state. Answers at once, whatever the servers do.";
+    type Params = NoParams;
+    type Output = Output;
+
+    async fn run(context: Context<'_>, _: NoParams) -> Result<Output, ErrorObject> {
+        let manager = context.manager();
+        Ok(Output { connectors: manager.list(), storage_problem: manager.storage_problem() })
+    }
+}

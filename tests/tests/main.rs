@@ -1,0 +1,15 @@
+//! Tests across the crates, over loopback: a module for each path through the system.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failure here is a failed test")]
+
+mod bad_input;
+mod bad_servers;
+mod calls;
+mod concurrency;
+mod crash;
+mod first_use;
+mod handshake;
+mod interop;
+mod processes;
+mod selection;
+mod session;
+mod test_server;

@@ -16,6 +16,7 @@ pub mod host;
 pub mod limits;
 pub mod manager;
 pub mod memory;
+pub mod multiplex;
 pub mod names;
 pub mod protocol;
 pub mod schema;

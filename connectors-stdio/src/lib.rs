@@ -2,8 +2,6 @@
 
 mod dialer;
 mod environment;
-mod exchanges;
-mod inbox;
 pub mod lines;
 mod lookup;
 mod pipe;
@@ -13,8 +11,6 @@ mod size;
 mod stderr;
 mod supervisor;
 mod transport;
-mod unreadable;
 
 pub use dialer::StdioDialer;
 pub use transport::StdioTransport;
-pub use unreadable::response_id;

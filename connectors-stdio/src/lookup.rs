@@ -83,13 +83,12 @@ fn not_started(reason: String) -> TransportError {
 }
 
 fn not_in_path(command: &str, path: Option<&OsStr>) -> String {
-    let searched = path.filter(|path| !path.is_empty()).map_or_else(
-        || "PATH is empty".to_owned(),
-        |path| format!("PATH is {}", text::display(&path.to_string_lossy(), QUOTED)),
-    );
+    let folders = path.map_or(0, |path| {
+        std::env::split_paths(path).filter(|folder| !folder.as_os_str().is_empty()).count()
+    });
     let command_shown = text::display(command, QUOTED);
     format!(
-        "the command `{command_shown}` was not found ({searched}): install it, or enter its full path{}",
+        "the command `{command_shown}` was not found in PATH ({folders} folders): install it, or enter its full path{}",
         hint(command)
     )
 }
@@ -192,14 +191,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_with_the_path_that_was_searched() {
+    fn what_is_missing_is_named() {
         assert_eq!(
             reason(find("no-such", Some(OsStr::new("/usr/bin:/bin")), &[])),
-            "the command `no-such` was not found (PATH is /usr/bin:/bin): install it, or enter its full path"
+            "the command `no-such` was not found in PATH (2 folders): install it, or enter its full path"
         );
         assert_eq!(
             reason(find("npx -y pkg", None, &[])),
-            "the command `npx -y pkg` was not found (PATH is empty): install it, or enter its full path; arguments are entered apart from the command"
+            "the command `npx -y pkg` was not found in PATH (0 folders): install it, or enter its full path; arguments are entered apart from the command"
         );
         assert_eq!(reason(find("/no/such", None, &[])), "there is no program `/no/such`");
         assert_eq!(

@@ -2,28 +2,23 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use connectors_core::protocol::{Incoming, read_messages};
+use connectors_core::multiplex::Multiplexer;
 use connectors_core::transport::{IncomingStream, OutgoingRequest, ReplyStream};
 use connectors_core::{Limits, TransportError};
 use futures_util::StreamExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::exchanges::Exchanges;
-use crate::inbox::Inbox;
 use crate::lines::{Line, LineBuffer};
 use crate::size;
-use crate::unreadable::response_id;
 
 /// Messages that may wait for the writer; who sends more waits.
 const OUTBOX: usize = 64;
 /// What the writer collects of small messages before it writes.
 const WRITE_BUFFER: usize = 16 << 10;
-/// What a message costs in an inbox besides its text.
-const MESSAGE_OVERHEAD: usize = 128;
 
 /// A message for the writer.
 #[derive(Debug)]
@@ -36,13 +31,11 @@ struct Outgoing {
 /// The conversation's shared state: what is asked, what has come in.
 #[derive(Debug)]
 pub(crate) struct Pipe {
-    exchanges: Arc<Exchanges>,
-    inbox: Arc<Inbox>,
+    messages: Multiplexer,
     outbox: mpsc::Sender<Outgoing>,
     has_ended: watch::Sender<bool>,
     line_limit: usize,
     has_spoken: AtomicBool,
-    unreadable: AtomicU64,
 }
 
 /// What [`write`] works on.
@@ -54,20 +47,18 @@ impl Pipe {
     pub(crate) fn new(limits: &Limits) -> (Arc<Self>, Outbox) {
         let (outbox, waiting) = mpsc::channel(OUTBOX);
         let pipe = Self {
-            exchanges: Arc::default(),
-            inbox: Arc::new(Inbox::new(limits.event_bytes)),
+            messages: Multiplexer::new(limits.event_bytes),
             outbox,
             has_ended: watch::Sender::new(false),
             line_limit: limits.event_bytes,
             has_spoken: AtomicBool::new(false),
-            unreadable: AtomicU64::new(0),
         };
         (Arc::new(pipe), Outbox(waiting))
     }
 
     /// Sends a request; returns when it is written.
     pub(crate) async fn exchange(&self, request: OutgoingRequest) -> Result<ReplyStream, TransportError> {
-        let reply = self.exchanges.open(request.id)?;
+        let reply = self.messages.open(request.id)?;
         self.send(request.body).await?;
         Ok(reply.boxed())
     }
@@ -80,29 +71,28 @@ impl Pipe {
                 "a message with a line break cannot be sent over stdio".to_owned(),
             ));
         }
-        if self.exchanges.is_ended() {
-            return Err(self.exchanges.closed());
+        if let Some(ended) = self.messages.ended() {
+            return Err(ended);
         }
         let (written, done) = oneshot::channel();
         let sent = self.outbox.send(Outgoing { body, written }).await;
         if sent.is_err() || done.await.is_err() {
             // The writer is gone; why is known once the process has been looked at.
             let _ = self.has_ended.subscribe().wait_for(|ended| *ended).await;
-            return Err(self.exchanges.closed());
+            let gone = || TransportError::Closed { reason: "the connection is closed".to_owned() };
+            return Err(self.messages.ended().unwrap_or_else(gone));
         }
         Ok(())
     }
 
     /// What the server sends on its own.
     pub(crate) fn incoming(&self) -> IncomingStream {
-        self.inbox.stream().boxed()
+        self.messages.incoming()
     }
 
     /// Ends every exchange and the incoming stream with `reason`; the first one stays.
     pub(crate) fn end(&self, reason: &str) {
-        let reason = Arc::from(reason);
-        self.exchanges.end(&reason);
-        self.inbox.end(&reason);
+        self.messages.end(reason);
         self.has_ended.send_replace(true);
     }
 
@@ -113,58 +103,16 @@ impl Pipe {
 
     fn receive(&self, line: Line) {
         match line {
-            Line::Whole(text) => match read_messages(&text) {
-                Ok(messages) => {
+            Line::Whole(text) => {
+                if self.messages.receive(&text) {
                     self.has_spoken.store(true, Ordering::Relaxed);
-                    messages.into_iter().for_each(|message| self.route(message));
-                }
-                Err(problem) => {
-                    let error = || TransportError::Malformed(format!("the server's answer is {problem}"));
-                    self.fail(&text, &[], "no message", error);
-                }
-            },
-            Line::TooLong { head, tail } => {
-                let limit = "the server's answer";
-                let error = || TransportError::LimitExceeded { limit, max: size::display(self.line_limit) };
-                self.fail(&head, &tail, "over the limit", error);
-            }
-        }
-    }
-
-    fn route(&self, message: Incoming) {
-        match message {
-            Incoming::Response { id: Some(id), outcome } => {
-                let response = Incoming::Response { id: Some(id.clone()), outcome };
-                if !self.exchanges.settle(&id, Ok(response)) {
-                    tracing::debug!(%id, "a response that nobody waits for was dropped");
                 }
             }
-            Incoming::Response { id: None, outcome } => {
-                let code = outcome.err().map(|error| error.code);
-                tracing::debug!(code, "a response without an id was dropped");
-            }
-            message => {
-                let bytes = MESSAGE_OVERHEAD.saturating_add(text_size(&message)).min(self.line_limit);
-                self.inbox.push(message, bytes);
-            }
+            Line::TooLong { head, tail } => self.messages.skip(&head, &tail, || {
+                let max = size::display(self.line_limit);
+                TransportError::LimitExceeded { limit: "the server's answer", max }
+            }),
         }
-    }
-
-    /// Ends the exchange that an unreadable line answers, if that can be known, and skips the line.
-    fn fail(&self, head: &[u8], tail: &[u8], what: &str, error: impl FnOnce() -> TransportError) {
-        let total = self.unreadable.fetch_add(1, Ordering::Relaxed) + 1;
-        let id = response_id(head, tail);
-        let answers = id.as_ref().is_some_and(|id| self.exchanges.settle(id, Err(error())));
-        tracing::debug!(answers, total, "a line of the server was skipped: {what}");
-    }
-}
-
-fn text_size(message: &Incoming) -> usize {
-    match message {
-        Incoming::Request { method, params, .. } | Incoming::Notification { method, params } => {
-            method.len() + params.as_ref().map_or(0, |params| params.get().len())
-        }
-        Incoming::Response { .. } => 0,
     }
 }
 

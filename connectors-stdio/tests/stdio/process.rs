@@ -134,6 +134,6 @@ async fn a_command_that_does_not_exist_is_not_started() {
     };
     assert_eq!(
         reason,
-        "the command `no-such-server` was not found (PATH is /no/where): install it, or enter its full path"
+        "the command `no-such-server` was not found in PATH (1 folders): install it, or enter its full path"
     );
 }

@@ -6,17 +6,18 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use connectors_core::TransportError;
-use connectors_core::protocol::{Incoming, RequestId};
 use futures_util::Stream;
 use tokio::sync::oneshot;
+
+use crate::error::TransportError;
+use crate::protocol::{Incoming, RequestId};
 
 /// What an exchange ends with.
 type Answer = Result<Incoming, TransportError>;
 
 /// The open exchanges of one conversation, by id. The lock is held for a look-up at most.
 #[derive(Debug, Default)]
-pub(crate) struct Exchanges {
+pub(super) struct Exchanges {
     state: Mutex<State>,
 }
 
@@ -29,7 +30,7 @@ struct State {
 
 impl Exchanges {
     /// Begins an exchange. The reply gives it up when it is dropped.
-    pub(crate) fn open(self: &Arc<Self>, id: RequestId) -> Result<Reply, TransportError> {
+    pub(super) fn open(self: &Arc<Self>, id: RequestId) -> Result<Reply, TransportError> {
         let mut state = self.lock();
         if let Some(reason) = &state.ended {
             return Err(closed(reason));
@@ -48,13 +49,13 @@ impl Exchanges {
     }
 
     /// Ends the exchange `id`; false if nobody waits for it.
-    pub(crate) fn settle(&self, id: &RequestId, answer: Answer) -> bool {
+    pub(super) fn settle(&self, id: &RequestId, answer: Answer) -> bool {
         let waiting = self.lock().open.remove(id);
         waiting.is_some_and(|waiting| waiting.send(answer).is_ok())
     }
 
     /// Ends every exchange, and refuses new ones. The first reason stays.
-    pub(crate) fn end(&self, reason: &Arc<str>) {
+    pub(super) fn end(&self, reason: &Arc<str>) {
         let mut state = self.lock();
         let reason = Arc::clone(state.ended.get_or_insert_with(|| Arc::clone(reason)));
         let open = std::mem::take(&mut state.open);
@@ -66,13 +67,8 @@ impl Exchanges {
     }
 
     /// The error of everything that is asked for after the end.
-    pub(crate) fn closed(&self) -> TransportError {
-        closed(self.lock().ended.as_deref().unwrap_or("the connection is closed"))
-    }
-
-    /// True once [`end`](Self::end) has been called.
-    pub(crate) fn is_ended(&self) -> bool {
-        self.lock().ended.is_some()
+    pub(super) fn ended(&self) -> Option<TransportError> {
+        self.lock().ended.as_deref().map(closed)
     }
 
     fn forget(&self, id: &RequestId) {
@@ -89,13 +85,13 @@ impl Exchanges {
 }
 
 /// An error with the reason for the end.
-pub(crate) fn closed(reason: &str) -> TransportError {
+pub(super) fn closed(reason: &str) -> TransportError {
     TransportError::Closed { reason: reason.to_owned() }
 }
 
-/// The stream of one exchange: its response, or the error that ended it.
+/// The stream of one exchange: its response, or the error that ended it. Dropping it gives the exchange up.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub struct Reply {
     id: RequestId,
     exchanges: Arc<Exchanges>,
     answer: Option<oneshot::Receiver<Answer>>,
@@ -108,7 +104,9 @@ impl Stream for Reply {
         let Some(answer) = &mut self.answer else { return Poll::Ready(None) };
         let answer = std::task::ready!(Pin::new(answer).poll(cx));
         self.answer = None;
-        Poll::Ready(Some(answer.unwrap_or_else(|_| Err(self.exchanges.closed()))))
+        Poll::Ready(Some(answer.unwrap_or_else(|_| {
+            Err(self.exchanges.ended().unwrap_or_else(|| closed("the connection is closed")))
+        })))
     }
 }
 

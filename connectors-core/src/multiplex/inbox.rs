@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use connectors_core::TransportError;
-use connectors_core::protocol::Incoming;
 use futures_util::Stream;
 
-use crate::exchanges::closed;
+use super::exchanges::closed;
+use crate::error::TransportError;
+use crate::protocol::Incoming;
 
 /// Most messages that are kept.
 const MAX_MESSAGES: usize = 1024;
@@ -20,7 +20,7 @@ const MAX_MESSAGES: usize = 1024;
 /// oldest notification of another kind. What weighs more than the newcomer stays, and requests of the server's always
 /// do: then the newcomer is dropped. What is dropped is counted and traced.
 #[derive(Debug)]
-pub(crate) struct Inbox {
+pub(super) struct Inbox {
     max_bytes: usize,
     state: Mutex<State>,
 }
@@ -44,12 +44,12 @@ struct Kept {
 
 impl Inbox {
     /// An inbox that keeps messages of at most `max_bytes` in all.
-    pub(crate) fn new(max_bytes: usize) -> Self {
+    pub(super) fn new(max_bytes: usize) -> Self {
         Self { max_bytes, state: Mutex::default() }
     }
 
     /// Adds a message that took `bytes` on the wire.
-    pub(crate) fn push(&self, message: Incoming, bytes: usize) {
+    pub(super) fn push(&self, message: Incoming, bytes: usize) {
         let mut state = self.lock();
         if state.ended.is_some() {
             return;
@@ -68,14 +68,14 @@ impl Inbox {
     }
 
     /// Ends the stream, after what it still holds. The first reason stays.
-    pub(crate) fn end(&self, reason: &Arc<str>) {
+    pub(super) fn end(&self, reason: &Arc<str>) {
         let mut state = self.lock();
         state.ended.get_or_insert_with(|| Arc::clone(reason));
         state.wake();
     }
 
     /// The stream that reads this inbox from now on; the one before it ends.
-    pub(crate) fn stream(self: &Arc<Self>) -> InboxStream {
+    pub(super) fn stream(self: &Arc<Self>) -> InboxStream {
         let mut state = self.lock();
         state.reader += 1;
         state.wake();
@@ -134,7 +134,7 @@ impl Weight {
 
 /// Reads an [`Inbox`]; ends with an error when the wire does, silently when another stream takes over.
 #[derive(Debug)]
-pub(crate) struct InboxStream {
+pub(super) struct InboxStream {
     inbox: Arc<Inbox>,
     reader: u64,
     is_done: bool,
@@ -164,10 +164,10 @@ impl Stream for InboxStream {
 
 #[cfg(test)]
 mod tests {
-    use connectors_core::protocol::RequestId;
     use futures_util::{FutureExt, StreamExt};
 
     use super::*;
+    use crate::protocol::RequestId;
 
     fn note(method: &str) -> Incoming {
         Incoming::Notification { method: method.to_owned(), params: None }

@@ -1,15 +1,16 @@
-//! Finding the exchange that a line belongs to which cannot be read as a message.
+//! Finding the exchange that a text belongs to which cannot be read as a message.
 
 use std::fmt;
 
-use connectors_core::protocol::RequestId;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use crate::protocol::RequestId;
 
 /// The id of the response that begins with `head` and ends with `tail`; `None` where it is not certain to be one.
 ///
 /// An answer with a number that JSON does not have, without an error code, or over the size limit still names its
-/// request, before its result or after it. `tail` may be empty, or both may be the whole line.
+/// request, before its result or after it. `tail` may be empty, or both may be the whole text.
 pub fn response_id(head: &[u8], tail: &[u8]) -> Option<RequestId> {
     match scan_head(head) {
         Head::Id(id) => Some(id),
@@ -66,14 +67,15 @@ impl<'de> Visitor<'de> for HeadVisitor<'_> {
     }
 }
 
-/// The `id` member of the object that closes at the end of the line, which is the message.
+/// The `id` member of the object that closes at the end of the text, which is the message.
 fn id_at_end(tail: &[u8]) -> Option<RequestId> {
     #[derive(Deserialize)]
     struct Members {
         id: RequestId,
     }
 
-    let at = memchr::memmem::rfind(tail, br#""id""#)?;
+    const KEY: &[u8] = br#""id""#;
+    let at = tail.windows(KEY.len()).rposition(|window| window == KEY)?;
     let mut object = Vec::with_capacity(tail.len() - at + 1);
     object.push(b'{');
     object.extend_from_slice(&tail[at..]);

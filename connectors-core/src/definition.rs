@@ -38,6 +38,31 @@ pub struct ConnectorDefinition {
     /// True while the user has switched the connector off.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
+    /// What becomes of a result that violates its tool's output schema.
+    #[serde(default, skip_serializing_if = "OutputCheck::is_default")]
+    pub output_check: OutputCheck,
+}
+
+/// What becomes of a result whose `structuredContent` violates the tool's output schema.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum OutputCheck {
+    /// It is not looked at.
+    Off,
+    /// It is handed on with what is wrong with it.
+    #[default]
+    Warn,
+    /// The call fails.
+    Strict,
+}
+
+impl OutputCheck {
+    /// True for the choice that a manifest need not mention.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl ConnectorDefinition {
@@ -62,6 +87,7 @@ impl ConnectorDefinition {
             enabled_tools: Vec::new(),
             tool_pins: BTreeMap::new(),
             disabled: false,
+            output_check: OutputCheck::default(),
         }
     }
 

@@ -30,7 +30,7 @@ pub mod view;
 pub use authorizer::{Authorizer, StaticHeaders};
 pub use client::McpClient;
 pub use connector::{Connector, Progress, ToolCall, ToolOutcome};
-pub use definition::{ConnectorDefinition, OAuthSettings, StdioCommand};
+pub use definition::{ConnectorDefinition, OAuthSettings, OutputCheck, StdioCommand};
 pub use error::{ConnectorError, CredentialError, StorageError, TransportError};
 pub use events::{ConnectorEvent, EventBus, EventKind};
 pub use gate::{Admission, EnablementGate};

@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use crate::connector::ToolOutcome;
 use crate::header_params::{self, HeaderParam};
 use crate::limits::Limits;
 use crate::schema::{self, SchemaProblem, Validator};
@@ -34,6 +35,8 @@ pub struct ToolDefinition {
     raw: Box<RawValue>,
     fingerprint: OnceLock<String>,
     validator: OnceLock<Result<Arc<Validator>, SchemaProblem>>,
+    has_output_schema: bool,
+    output_validator: OnceLock<Option<Arc<Validator>>>,
 }
 
 /// Hints about a tool's behaviour; what is missing counts as the riskier value.
@@ -76,6 +79,8 @@ struct Members<'a> {
     description: Option<String>,
     #[serde(default, borrow)]
     input_schema: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    output_schema: Option<&'a RawValue>,
     #[serde(default, borrow)]
     annotations: Option<&'a RawValue>,
 }
@@ -123,6 +128,8 @@ impl ToolDefinition {
             raw: raw.to_owned(),
             fingerprint: OnceLock::new(),
             validator: OnceLock::new(),
+            has_output_schema: members.output_schema.is_some(),
+            output_validator: OnceLock::new(),
             name,
         })
     }
@@ -179,6 +186,26 @@ impl ToolDefinition {
         let canonical =
             serde_json_canonicalizer::to_vec(&approved).unwrap_or_else(|_| approved.to_string().into_bytes());
         Sha256::digest(&canonical).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What is wrong with a result's `structuredContent`, by the tool's output schema; empty where there is none, or none
+    /// that can be used (2026-07-28, server, tools, output schema).
+    pub fn output_problems(&self, outcome: &ToolOutcome) -> Vec<String> {
+        if !self.has_output_schema || outcome.is_error() {
+            return Vec::new();
+        }
+        let compiled = self.output_validator.get_or_init(|| {
+            let compiled = schema::compile(&self.output_schema()?);
+            if compiled.is_err() {
+                tracing::warn!(tool = self.name, "its output schema cannot be used; results are not checked");
+            }
+            compiled.ok().map(Arc::new)
+        });
+        match (compiled, outcome.structured_content()) {
+            (None, _) => Vec::new(),
+            (Some(_), None) => vec!["/: structuredContent is missing".to_owned()],
+            (Some(validator), Some(content)) => validator.problems(&content),
+        }
     }
 
     /// The compiled input schema; compiled on first use, once.

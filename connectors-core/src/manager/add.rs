@@ -109,6 +109,9 @@ impl Shared {
         if let Some(disabled) = update.disabled {
             after.disabled = disabled;
         }
+        if let Some(output_check) = update.output_check {
+            after.output_check = output_check;
+        }
         self.dialer(&after)?.check(&after)?;
         let headers = update.headers.unwrap_or_default();
         let replaced = self.present_headers(&before).await?;
@@ -116,16 +119,16 @@ impl Shared {
         let redial = (&before.url, &before.stdio, before.disabled, &before.secret_headers)
             != (&after.url, &after.stdio, after.disabled, &after.secret_headers)
             || !headers.is_empty();
-        let (name, url, stdio, disabled, secret_headers) =
-            (after.name, after.url, after.stdio, after.disabled, after.secret_headers.clone());
+        let wanted = after.clone();
         let edited = self
             .edit(&cell, move |definition| {
                 // The selection may have changed meanwhile; only what was asked for is set.
-                definition.name = name;
-                definition.url = url;
-                definition.stdio = stdio;
-                definition.disabled = disabled;
-                definition.secret_headers = secret_headers;
+                definition.name = wanted.name;
+                definition.url = wanted.url;
+                definition.stdio = wanted.stdio;
+                definition.disabled = wanted.disabled;
+                definition.secret_headers = wanted.secret_headers;
+                definition.output_check = wanted.output_check;
             })
             .await;
         if let Err(error) = edited {

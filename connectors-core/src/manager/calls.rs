@@ -12,7 +12,8 @@ use super::request::{CallRequest, CallResult};
 use super::routes::Route;
 use super::shared::Shared;
 use crate::client::McpClient;
-use crate::connector::{Connector, ToolCall};
+use crate::connector::{Connector, ToolCall, ToolOutcome};
+use crate::definition::OutputCheck;
 use crate::error::{ConnectorError, TransportError};
 use crate::events::EventKind;
 use crate::transport::InvalidDefinition;
@@ -58,18 +59,24 @@ impl Shared {
                 outcome = client.call_tool(upstream) => outcome,
             }
         };
+        let outcome = outcome.and_then(|outcome| checked(&route, outcome));
         if let Err(error) = &outcome
             && may_mean_disconnected(error)
         {
             route.cell.hint(Command::Suspect);
         }
         let name = match &outcome {
-            Ok(outcome) if outcome.is_error() => "tool_error",
+            Ok((outcome, _)) if outcome.is_error() => "tool_error",
             Ok(_) => "ok",
             Err(error) => error.code(),
         };
         let call_id = call.finish(name);
-        outcome.map(|outcome| CallResult { outcome, call_id, duration: started.elapsed() })
+        outcome.map(|(outcome, output_problems)| CallResult {
+            outcome,
+            call_id,
+            duration: started.elapsed(),
+            output_problems,
+        })
     }
 
     /// The route of a call, waiting for a first connection that is under way.
@@ -136,6 +143,21 @@ fn validate(route: &Route, request: &CallRequest) -> Result<(), ConnectorError> 
         },
         // Routes exist only for tools whose schema compiles.
         Err(problem) => Err(ConnectorError::Protocol { slug, problem: problem.to_string() }),
+    }
+}
+
+/// Holds a result against its tool's output schema, as the connector's user has chosen.
+fn checked(route: &Route, outcome: ToolOutcome) -> Result<(ToolOutcome, Vec<String>), ConnectorError> {
+    let check = route.cell.definition.load().output_check;
+    if check == OutputCheck::Off {
+        return Ok((outcome, Vec::new()));
+    }
+    match route.tool.output_problems(&outcome) {
+        problems if check == OutputCheck::Strict && !problems.is_empty() => Err(ConnectorError::Protocol {
+            slug: route.slug.clone(),
+            problem: format!("the result violates the tool's output schema: {}", problems.join("; ")),
+        }),
+        problems => Ok((outcome, problems)),
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::authorizer::SecretHeader;
 use crate::connector::ToolOutcome;
-use crate::definition::StdioCommand;
+use crate::definition::{OutputCheck, StdioCommand};
 use crate::names::Slug;
 
 /// What a user enters to add a connector.
@@ -61,6 +61,8 @@ pub struct ConnectorUpdate {
     pub stdio: Option<StdioCommand>,
     /// Switches the connector off or on.
     pub disabled: Option<bool>,
+    /// What becomes of results that violate their tool's output schema.
+    pub output_check: Option<OutputCheck>,
 }
 
 /// A call of an enabled tool.
@@ -96,4 +98,6 @@ pub struct CallResult {
     pub call_id: Arc<str>,
     /// From admission to answer.
     pub duration: Duration,
+    /// What is wrong with `structuredContent` by the tool's output schema, as `path: problem`.
+    pub output_problems: Vec<String>,
 }

@@ -15,8 +15,18 @@ use super::pretty::pretty;
 const LIST: &str = "connectors";
 
 /// The fields of a connector that are ours: each is what the definition says, or absent if it says nothing.
-const CONNECTOR: &[&str] =
-    &["slug", "name", "url", "stdio", "secret_headers", "oauth", "enabled_tools", "tool_pins", "disabled"];
+const CONNECTOR: &[&str] = &[
+    "slug",
+    "name",
+    "url",
+    "stdio",
+    "secret_headers",
+    "oauth",
+    "enabled_tools",
+    "tool_pins",
+    "disabled",
+    "output_check",
+];
 const STDIO: &[&str] = &["command", "args", "env"];
 const OAUTH: &[&str] = &["token_endpoint", "client_id", "has_client_secret", "resource", "scopes"];
 

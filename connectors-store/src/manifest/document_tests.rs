@@ -1,4 +1,4 @@
-use connectors_core::{OAuthSettings, StdioCommand};
+use connectors_core::{OAuthSettings, OutputCheck, StdioCommand};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -71,6 +71,7 @@ fn full() -> ConnectorDefinition {
     full.enabled_tools = vec!["t".into()];
     full.tool_pins = [("t".to_owned(), "ab".to_owned())].into();
     full.disabled = true;
+    full.output_check = OutputCheck::Strict;
     full
 }
 

@@ -68,28 +68,35 @@ impl Method for CallTool {
     }
 }
 
-/// The server's result, member by member as it came, with the two members of ours.
+/// The server's result, member by member as it came, with the members of ours.
 pub(crate) struct Output(CallResult);
 
 impl Serialize for Output {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let duration = u64::try_from(self.0.duration.as_millis()).unwrap_or(u64::MAX);
-        splice(self.0.outcome.raw(), &self.0.call_id, duration, serializer)
+        let ours = Ours {
+            call_id: &self.0.call_id,
+            duration_ms: duration,
+            output_problems: &self.0.output_problems,
+        };
+        splice(self.0.outcome.raw(), &ours, serializer)
     }
 }
 
-fn splice<S: Serializer>(
-    raw: &RawValue,
-    call_id: &str,
+/// The members that are added to the server's.
+struct Ours<'a> {
+    call_id: &'a str,
     duration_ms: u64,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+    output_problems: &'a [String],
+}
+
+fn splice<S: Serializer>(raw: &RawValue, ours: &Ours<'_>, serializer: S) -> Result<S::Ok, S::Error> {
     let Members(members) = serde_json::from_str(raw.get()).map_err(serde::ser::Error::custom)?;
     let mut map = serializer.serialize_map(None)?;
     let mut has_is_error = false;
     for (name, value) in members {
         has_is_error |= name == "isError";
-        if name != "call_id" && name != "duration_ms" {
+        if !["call_id", "duration_ms", "output_problems"].contains(&&*name) {
             map.serialize_entry(&name, value)?;
         }
     }
@@ -97,8 +104,11 @@ fn splice<S: Serializer>(
         // The specification's default, spelled out for callers that do not know it.
         map.serialize_entry("isError", &false)?;
     }
-    map.serialize_entry("call_id", call_id)?;
-    map.serialize_entry("duration_ms", &duration_ms)?;
+    map.serialize_entry("call_id", ours.call_id)?;
+    map.serialize_entry("duration_ms", &ours.duration_ms)?;
+    if !ours.output_problems.is_empty() {
+        map.serialize_entry("output_problems", ours.output_problems)?;
+    }
     map.end()
 }
 
@@ -138,7 +148,7 @@ impl JsonSchema for Output {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "The server's `CallToolResult`, all members as they came, and two of ours.",
+            "description": "The server's `CallToolResult`, all members as they came, and some of ours.",
             "type": "object",
             "properties": {
                 "content": {
@@ -153,6 +163,11 @@ impl JsonSchema for Output {
                     "description": "From admission to answer, in milliseconds.",
                     "type": "integer",
                     "minimum": 0
+                },
+                "output_problems": {
+                    "description": "What is wrong with `structuredContent` by the tool's output schema; absent if nothing.",
+                    "type": "array",
+                    "items": {"type": "string"}
                 }
             },
             "required": ["isError", "call_id", "duration_ms"]
@@ -167,7 +182,8 @@ mod tests {
     fn spliced(result: &str) -> String {
         let raw = RawValue::from_string(result.to_owned()).unwrap();
         let mut text = Vec::new();
-        splice(&raw, "c1", 7, &mut serde_json::Serializer::new(&mut text)).unwrap();
+        let ours = Ours { call_id: "c1", duration_ms: 7, output_problems: &[] };
+        splice(&raw, &ours, &mut serde_json::Serializer::new(&mut text)).unwrap();
         String::from_utf8(text).unwrap()
     }
 

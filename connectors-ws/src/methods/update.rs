@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use connectors_core::manager::ConnectorUpdate;
-use connectors_core::{ConnectorStatus, Slug, StdioCommand};
+use connectors_core::{ConnectorStatus, OutputCheck, Slug, StdioCommand};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -39,6 +39,9 @@ pub(crate) struct Params {
     /// Switches the connector off or on.
     #[serde(default)]
     disabled: Option<bool>,
+    /// What becomes of results that violate their tool's output schema.
+    #[serde(default)]
+    output_check: Option<OutputCheck>,
 }
 
 impl Method for Update {
@@ -71,5 +74,6 @@ fn read(params: Params) -> Result<(Slug, ConnectorUpdate), ErrorObject> {
     update.headers = params.headers.map(Headers::into_secret);
     update.stdio = stdio;
     update.disabled = params.disabled;
+    update.output_check = params.output_check;
     Ok((params.slug, update))
 }

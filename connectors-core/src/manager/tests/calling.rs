@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use super::*;
+use crate::OutputCheck;
 use crate::error::ConnectorError;
 use crate::events::EventKind;
-use crate::manager::CallRequest;
+use crate::manager::{CallRequest, ConnectorUpdate};
 
 #[tokio::test(start_paused = true)]
 async fn a_tool_is_callable_once_it_is_enabled_and_unknown_before() {
@@ -43,6 +44,30 @@ async fn arguments_are_checked_before_they_are_sent() {
         assert!(problems[0].starts_with(&format!("{path}: ")), "{problems:?}");
     }
     assert!(!tools.server.methods().contains(&"tools/call".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_violates_the_output_schema_is_reported_or_refused_as_the_user_chose() {
+    let (host, tools) = (Host::new(), Tools::new(&[]));
+    tools.set(json!([{
+        "name": "t",
+        "inputSchema": {"type": "object"},
+        "outputSchema": {"type": "object", "required": ["n"]}
+    }]));
+    host.serve("http://one", &tools.server);
+    let manager = host.start().await;
+    let slug = manager.add(NewConnector::http("One", "http://one", vec![])).await.unwrap().slug;
+    manager.enable_tools(&slug, &strings(&["t"])).await.unwrap();
+    let call = || manager.call_tool(CallRequest::new(slug.clone(), "t", json!({})));
+    assert_eq!(call().await.unwrap().output_problems, ["/: structuredContent is missing"]);
+    let choose = |check| {
+        manager.update(&slug, ConnectorUpdate { output_check: Some(check), ..ConnectorUpdate::default() })
+    };
+    choose(OutputCheck::Strict).await.unwrap();
+    assert_eq!(call().await.unwrap_err().code(), "upstream_protocol");
+    choose(OutputCheck::Off).await.unwrap();
+    assert_eq!(call().await.unwrap().output_problems, Vec::<String>::new());
+    assert_eq!(tools.server.dials(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -59,7 +59,6 @@ pub enum OutputCheck {
 
 impl OutputCheck {
     /// True for the choice that a manifest need not mention.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -31,6 +31,9 @@ pub type IncomingStream = BoxStream<'static, Result<Incoming, TransportError>>;
 /// may wait for another's answer. Replies are matched by id; a response with an id that nobody waits for is dropped,
 /// never handed to another exchange.
 ///
+/// *Order.* What the server sends about a request before it answers comes before the answer: on the request's own stream, or,
+/// where all messages share one channel, by the progress token, which is the request's id.
+///
 /// *Cancellation.* Dropping the future of a method, or a [`ReplyStream`], gives that exchange up: its memory is freed at
 /// once, a late answer is dropped. Where closing the stream is itself the protocol's cancellation signal
 /// ([`Traits::drop_cancels`]), the drop closes it.

@@ -1,16 +1,18 @@
 //! The requests that wait for their responses.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures_util::Stream;
-use tokio::sync::oneshot;
 
 use crate::error::TransportError;
 use crate::protocol::{Incoming, RequestId};
+
+/// Notifications of one exchange that may wait to be read; of more, the oldest is dropped.
+const BACKLOG: usize = 64;
 
 /// What an exchange ends with.
 type Answer = Result<Incoming, TransportError>;
@@ -23,9 +25,36 @@ pub(super) struct Exchanges {
 
 #[derive(Debug, Default)]
 struct State {
-    open: HashMap<RequestId, oneshot::Sender<Answer>>,
+    open: HashMap<RequestId, Arc<Mailbox>>,
     /// Why nothing can be asked any more.
     ended: Option<Arc<str>>,
+}
+
+/// What has arrived for one exchange, shared by who reads the channel and who waits for the answer.
+#[derive(Debug, Default)]
+struct Mailbox(Mutex<Mail>);
+
+#[derive(Debug, Default)]
+struct Mail {
+    notifications: VecDeque<Incoming>,
+    answer: Option<Answer>,
+    reader: Option<Waker>,
+}
+
+impl Mailbox {
+    fn lock(&self) -> MutexGuard<'_, Mail> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn deliver(&self, put: impl FnOnce(&mut Mail)) {
+        let mut mail = self.lock();
+        put(&mut mail);
+        let reader = mail.reader.take();
+        drop(mail);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
 }
 
 impl Exchanges {
@@ -40,10 +69,9 @@ impl Exchanges {
                 Err(TransportError::Refused(format!("the id {id} belongs to a request that is still open")))
             }
             Entry::Vacant(entry) => {
-                let (sender, answer) = oneshot::channel();
-                entry.insert(sender);
+                let mailbox = Arc::clone(entry.insert(Arc::default()));
                 drop(state);
-                Ok(Reply { id, exchanges: Arc::clone(self), answer: Some(answer) })
+                Ok(Reply { id, exchanges: Arc::clone(self), mailbox: Some(mailbox) })
             }
         }
     }
@@ -51,7 +79,20 @@ impl Exchanges {
     /// Ends the exchange `id`; false if nobody waits for it.
     pub(super) fn settle(&self, id: &RequestId, answer: Answer) -> bool {
         let waiting = self.lock().open.remove(id);
-        waiting.is_some_and(|waiting| waiting.send(answer).is_ok())
+        waiting.inspect(|mailbox| mailbox.deliver(|mail| mail.answer = Some(answer))).is_some()
+    }
+
+    /// Hands a notification to the exchange `id`, ahead of its answer; gives it back if there is no such exchange.
+    pub(super) fn notify(&self, id: &RequestId, notification: Incoming) -> Result<(), Incoming> {
+        let waiting = self.lock().open.get(id).cloned();
+        let Some(mailbox) = waiting else { return Err(notification) };
+        mailbox.deliver(|mail| {
+            if mail.notifications.len() == BACKLOG {
+                mail.notifications.pop_front();
+            }
+            mail.notifications.push_back(notification);
+        });
+        Ok(())
     }
 
     /// Ends every exchange, and refuses new ones. The first reason stays.
@@ -60,9 +101,8 @@ impl Exchanges {
         let reason = Arc::clone(state.ended.get_or_insert_with(|| Arc::clone(reason)));
         let open = std::mem::take(&mut state.open);
         drop(state);
-        for waiting in open.into_values() {
-            // Fails for a reply that is being dropped, which is as good.
-            let _ = waiting.send(Err(closed(&reason)));
+        for mailbox in open.into_values() {
+            mailbox.deliver(|mail| mail.answer = Some(Err(closed(&reason))));
         }
     }
 
@@ -71,10 +111,10 @@ impl Exchanges {
         self.lock().ended.as_deref().map(closed)
     }
 
-    fn forget(&self, id: &RequestId) {
+    fn forget(&self, id: &RequestId, mailbox: &Arc<Mailbox>) {
         let mut state = self.lock();
         // An id that has been answered and used again belongs to someone else.
-        if state.open.get(id).is_some_and(oneshot::Sender::is_closed) {
+        if state.open.get(id).is_some_and(|open| Arc::ptr_eq(open, mailbox)) {
             state.open.remove(id);
         }
     }
@@ -89,31 +129,39 @@ pub(super) fn closed(reason: &str) -> TransportError {
     TransportError::Closed { reason: reason.to_owned() }
 }
 
-/// The stream of one exchange: its response, or the error that ended it. Dropping it gives the exchange up.
+/// The stream of one exchange: its notifications, then its response or the error that ended it. Dropping it gives the
+/// exchange up.
 #[derive(Debug)]
 pub struct Reply {
     id: RequestId,
     exchanges: Arc<Exchanges>,
-    answer: Option<oneshot::Receiver<Answer>>,
+    /// `None` once the answer has been read.
+    mailbox: Option<Arc<Mailbox>>,
 }
 
 impl Stream for Reply {
     type Item = Answer;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
-        let Some(answer) = &mut self.answer else { return Poll::Ready(None) };
-        let answer = std::task::ready!(Pin::new(answer).poll(cx));
-        self.answer = None;
-        Poll::Ready(Some(answer.unwrap_or_else(|_| {
-            Err(self.exchanges.ended().unwrap_or_else(|| closed("the connection is closed")))
-        })))
+        let Some(mailbox) = &self.mailbox else { return Poll::Ready(None) };
+        let mut mail = mailbox.lock();
+        if let Some(notification) = mail.notifications.pop_front() {
+            return Poll::Ready(Some(Ok(notification)));
+        }
+        let Some(answer) = mail.answer.take() else {
+            mail.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        drop(mail);
+        self.mailbox = None;
+        Poll::Ready(Some(answer))
     }
 }
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        if self.answer.take().is_some() {
-            self.exchanges.forget(&self.id);
+        if let Some(mailbox) = self.mailbox.take() {
+            self.exchanges.forget(&self.id, &mailbox);
         }
     }
 }
@@ -138,6 +186,31 @@ mod tests {
         assert!(matches!(reply.next().await, Some(Ok(Incoming::Response { .. }))));
         assert!(reply.next().await.is_none());
         assert!(exchanges.lock().open.is_empty());
+    }
+
+    #[tokio::test]
+    async fn notifications_come_before_the_answer_and_the_oldest_are_dropped_when_nobody_reads() {
+        let exchanges = Arc::new(Exchanges::default());
+        let id = RequestId::Number(1);
+        let numbered = |n: usize| Incoming::Notification { method: n.to_string(), params: None };
+        assert!(exchanges.notify(&id, numbered(0)).is_err());
+        let reply = exchanges.open(id.clone()).unwrap();
+        for n in 0..BACKLOG + 2 {
+            exchanges.notify(&id, numbered(n)).unwrap();
+        }
+        assert!(exchanges.settle(&id, Ok(response(1))));
+        assert!(exchanges.notify(&id, numbered(99)).is_err());
+        let seen: Vec<_> = reply.collect().await;
+        let methods: Vec<_> = seen
+            .iter()
+            .map(|message| match message {
+                Ok(Incoming::Notification { method, .. }) => method.clone(),
+                Ok(Incoming::Response { .. }) => "answer".to_owned(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let expected: Vec<_> = (2..BACKLOG + 2).map(|n| n.to_string()).chain(["answer".to_owned()]).collect();
+        assert_eq!(methods, expected);
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! For wires on which all messages share one channel: finding what each of them is for.
 //!
 //! A wire opens an exchange per request, hands over every text that it receives, and says when the channel has ended.
-//! Responses are matched by id; whatever else the server sends is kept, within limits, for
+//! Responses are matched by id, and progress by its token, so that what was sent before an answer is read before it; whatever else the server sends is kept, within limits, for
 //! [`Transport::incoming`](crate::Transport::incoming).
 
 mod exchanges;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::StreamExt;
+use serde::Deserialize;
 
 use self::exchanges::Exchanges;
 pub use self::exchanges::Reply;
@@ -117,10 +118,32 @@ impl Multiplexer {
                 tracing::debug!(code, "a response without an id was dropped");
             }
             message => {
+                let message = match progress_of(&message) {
+                    Some(id) => match self.exchanges.notify(&id, message) {
+                        Ok(()) => return,
+                        Err(message) => message,
+                    },
+                    None => message,
+                };
                 let bytes = MESSAGE_OVERHEAD.saturating_add(text_size(&message)).min(self.max_bytes);
                 self.inbox.push(message, bytes);
             }
         }
+    }
+}
+
+/// The request that a progress notification is about: this client's tokens are its ids.
+fn progress_of(message: &Incoming) -> Option<RequestId> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Params {
+        progress_token: RequestId,
+    }
+    match message {
+        Incoming::Notification { method, params: Some(params) } if method == "notifications/progress" => {
+            serde_json::from_str::<Params>(params.get()).ok().map(|params| params.progress_token)
+        }
+        _ => None,
     }
 }
 

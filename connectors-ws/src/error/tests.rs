@@ -82,7 +82,7 @@ fn every_connector_error_has_the_code_and_data_that_the_interface_promises() {
             }),
             json!({"code": -32048, "message": "the keychain failed: the bus is gone", "data": {
                 "code": "secret_store_unavailable",
-                "remedy": "unlock the secret store, or start with another one (`--secrets vault`)"}}),
+                "remedy": "unlock or repair the secret store, or start with another one (`--secrets`)"}}),
         ),
         (
             ConnectorError::Storage(StorageError::Io {

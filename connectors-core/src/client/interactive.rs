@@ -14,7 +14,7 @@ use super::request::{Deadline, Request};
 use crate::connector::ProgressSink;
 use crate::error::ConnectorError;
 use crate::host::InputRequest;
-use crate::protocol::{Era, RpcError, code};
+use crate::protocol::{Era, RpcError, code, shallow};
 
 /// A request that may take several rounds.
 pub(super) struct Interactive<'a, P> {
@@ -49,17 +49,30 @@ struct Round<'a, P> {
 }
 
 /// The members of a result that decide what happens next.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Head {
-    #[serde(default)]
     result_type: Option<String>,
-    #[serde(default)]
-    is_error: Option<bool>,
-    #[serde(default)]
+    is_error: bool,
     input_requests: Option<Map<String, Value>>,
-    #[serde(default)]
     request_state: Option<Box<RawValue>>,
+}
+
+impl Head {
+    /// `None` if the result is not an object, or has one of the members with another type.
+    fn read(result: &RawValue) -> Option<Self> {
+        let names = ["resultType", "isError", "inputRequests", "requestState"];
+        let [result_type, is_error, input_requests, request_state] = shallow::members(result.get(), names)?;
+        Some(Self {
+            result_type: parsed(result_type)?,
+            is_error: parsed(is_error)?.unwrap_or(false),
+            input_requests: parsed(input_requests)?,
+            request_state: parsed(request_state)?,
+        })
+    }
+}
+
+/// Reads a member; a missing one and `null` are `Some(None)`, one of another type is `None`.
+fn parsed<'a, T: Deserialize<'a>>(member: Option<&'a str>) -> Option<Option<T>> {
+    member.map_or(Some(None), |member| serde_json::from_str(member).ok())
 }
 
 impl Inner {
@@ -88,11 +101,10 @@ impl Inner {
                     self.request(request)
                 })
                 .await?;
-            let head: Head =
-                serde_json::from_str(raw.get()).map_err(|_| protocol("is not a result object"))?;
+            let head = Head::read(&raw).ok_or_else(|| protocol("is not a result object"))?;
             match head.result_type.as_deref() {
                 None | Some("complete") => {
-                    return Ok(Complete { raw, is_error: head.is_error.unwrap_or(false) });
+                    return Ok(Complete { raw, is_error: head.is_error });
                 }
                 Some("input_required") if head.input_requests.is_none() && head.request_state.is_none() => {
                     return Err(protocol("asks for input without saying which"));

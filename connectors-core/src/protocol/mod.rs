@@ -2,6 +2,7 @@
 
 mod jsonrpc;
 mod meta;
+pub(crate) mod shallow;
 mod version;
 
 pub use jsonrpc::{Incoming, MalformedMessage, RequestId, RpcError, read_messages};

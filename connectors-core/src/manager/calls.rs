@@ -48,6 +48,7 @@ impl Shared {
         let route = self.admitted(&request).await?;
         validate(&route, &request)?;
         let client = self.connection(&route.cell)?;
+        route.cell.freshen();
         let call = CallUnderWay::begin(self, &route, request.call_id)?;
         let outcome = {
             let mut upstream = ToolCall::new(Arc::clone(&route.tool), request.arguments);

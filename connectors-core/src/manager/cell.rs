@@ -133,6 +133,18 @@ impl Cell {
         let _ = self.commands.try_send(command);
     }
 
+    /// Has the catalogue read again if the server no longer calls it fresh (2026-07-28, server, utilities, caching). Whoever
+    /// asked gets the one that there is.
+    pub(super) fn freshen(&self) {
+        let catalog = self.catalog.load();
+        let is_stale = |catalog: &Arc<ToolCatalog>| {
+            catalog.ttl.is_some_and(|ttl| catalog.fetched_at.elapsed().is_ok_and(|age| age > ttl))
+        };
+        if catalog.as_ref().is_some_and(is_stale) {
+            self.hint(Command::Suspect);
+        }
+    }
+
     /// Closes the connection and ends the supervisor. Idempotent.
     pub(super) async fn stop(&self) {
         let _ = self.commands.send(Command::Stop).await;

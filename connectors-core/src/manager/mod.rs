@@ -87,9 +87,12 @@ impl ConnectorManager {
         Ok(self.shared().status_of(&*self.shared().cell(slug)?))
     }
 
-    /// The tools of a connector's last catalogue, in the server's order.
+    /// The tools of a connector's last catalogue, in the server's order. One that the server no longer calls fresh is read again
+    /// behind this answer.
     pub fn tools(&self, slug: &Slug) -> Result<Vec<ToolView>, ConnectorError> {
-        Ok(self.shared().tools_of(&*self.shared().cell(slug)?))
+        let cell = self.shared().cell(slug)?;
+        cell.freshen();
+        Ok(self.shared().tools_of(&cell))
     }
 
     /// What is dispatchable now.

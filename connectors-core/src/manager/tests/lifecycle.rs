@@ -93,6 +93,28 @@ async fn an_announced_change_is_read_and_a_flood_of_announcements_is_not_followe
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_catalogue_that_is_no_longer_fresh_is_read_again_when_it_is_looked_at() {
+    let lists = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&lists);
+    let server = ScriptedServer::new(HTTP_LIKE, move |method, _| match method {
+        "server/discover" => Reply::Result(json!({"supportedVersions": ["2026-07-28"], "capabilities": {}})),
+        _ => {
+            let n = counted.fetch_add(1, Ordering::SeqCst);
+            Reply::Result(json!({"tools": named(if n == 0 { &["a"] } else { &["a", "b"] }), "ttlMs": 0.001}))
+        }
+    });
+    let host = Host::new();
+    host.serve("http://one", &server);
+    let manager = host.start().await;
+    let slug = manager.add(NewConnector::http("One", "http://one", vec![])).await.unwrap().slug;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(lists.load(Ordering::SeqCst), 1, "nobody looked");
+    assert_eq!(manager.tools(&slug).unwrap().len(), 1);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(manager.tools(&slug).unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_dies_is_dialled_again() {
     let servers = Arc::new(Mutex::new(Vec::<Arc<ScriptedServer>>::new()));
     let made = Arc::clone(&servers);

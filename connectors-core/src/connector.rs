@@ -45,8 +45,8 @@ pub trait Connector: Send + Sync + 'static {
     async fn read_resource(&self, uri: &str) -> Result<ServerResult, ConnectorError>;
 
     /// Asks to be told when a resource changes
-    /// ([`ClientSignal::ResourceUpdated`](crate::client::ClientSignal::ResourceUpdated)). Kept up across reconnects of this
-    /// connection's streams.
+    /// ([`ClientSignal::ResourceUpdated`](crate::client::ClientSignal::ResourceUpdated)). Returns once the server has agreed;
+    /// kept up across reconnects of this connection's streams.
     async fn subscribe_resource(&self, uri: &str) -> Result<(), ConnectorError>;
 
     /// Ends such a subscription.

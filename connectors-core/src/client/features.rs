@@ -7,12 +7,13 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::Inner;
+use super::failure::Failure;
 use super::interactive::Interactive;
 use super::paging::PageParams;
 use super::request::{Deadline, Request};
 use crate::error::ConnectorError;
 use crate::feature::{CompletionRequest, ListItem, ServerResult};
-use crate::protocol::Era;
+use crate::protocol::{Era, RpcError, code};
 
 #[derive(Serialize)]
 struct UriParams<'a> {
@@ -122,19 +123,49 @@ impl Inner {
     }
 
     /// Wants, or no longer wants, to be told of a resource's changes. The modern era says so in the filter of its
-    /// subscription, which is opened anew.
+    /// subscription, which is opened anew, and acknowledged.
     pub(super) async fn watch_resource(&self, uri: &str, wanted: bool) -> Result<(), ConnectorError> {
-        if self.session.load().era() == Era::Legacy {
+        let legacy = self.session.load().era() == Era::Legacy;
+        if legacy {
             let method = if wanted { "resources/subscribe" } else { "resources/unsubscribe" };
             self.plain(method, &UriParams { uri }).await?;
         }
-        self.watched.send_modify(|watched| {
-            if wanted {
-                watched.insert(uri.to_owned());
-            } else {
-                watched.remove(uri);
+        self.agreement.reconsider(uri);
+        self.watch(uri, wanted);
+        if legacy || !wanted {
+            return Ok(());
+        }
+        let limit = self.options.limits.handshake;
+        let failure = match tokio::time::timeout(limit, self.agreement.covers(uri)).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => Failure::Rpc(RpcError::new(
+                code::METHOD_NOT_FOUND,
+                "the server announces no changes of this resource",
+            )),
+            Err(_) => Failure::TimedOut { what: "the subscription to the resource".to_owned(), limit },
+        };
+        self.watch(uri, false);
+        Err(failure.into_error(&self.options.slug))
+    }
+
+    /// Subscribes in a new session of the legacy era to what was subscribed to in the one before.
+    pub(super) async fn subscribe_again(&self) {
+        let watched = self.watched.borrow().clone();
+        let (limit, version) = (self.options.limits.handshake, self.session.load().version);
+        let subscriptions = watched.iter().map(|uri| async move {
+            let params = UriParams { uri };
+            let deadline = Deadline::starting_now(limit, limit);
+            let request = Request::new("resources/subscribe", &params, Some(version), deadline);
+            if self.request(request).await.is_err() {
+                tracing::warn!(slug = %self.options.slug, "a subscription to a resource was lost with its session");
             }
         });
-        Ok(())
+        futures_util::future::join_all(subscriptions).await;
+    }
+
+    fn watch(&self, uri: &str, wanted: bool) {
+        self.watched.send_if_modified(|watched| {
+            if wanted { watched.insert(uri.to_owned()) } else { watched.remove(uri) }
+        });
     }
 }

@@ -67,8 +67,7 @@ impl Inner {
             };
             match error {
                 TransportError::SessionExpired => match self.reopen(epoch).await {
-                    // What changed between the sessions was not announced in either.
-                    Ok(()) => self.signal(ClientSignal::ToolsChanged),
+                    Ok(()) => {}
                     Err(Failure::Transport(error)) => break error,
                     Err(failure) => {
                         break TransportError::Authorizer(Box::new(failure.into_error(&self.options.slug)));
@@ -127,6 +126,7 @@ impl Inner {
                 let UpdatedParams { uri } = read(params)?;
                 self.signal(ClientSignal::ResourceUpdated { uri });
             }
+            "notifications/subscriptions/acknowledged" => self.agreement.acknowledge(params),
             "notifications/message" => {
                 let LogParams { level, data } = read(params)?;
                 let text = data.as_str().map_or_else(|| data.to_string(), ToOwned::to_owned);
@@ -180,6 +180,22 @@ impl Inner {
     fn asking(&self) -> Asking {
         self.asking.fetch_add(1, Ordering::AcqRel);
         Asking(Arc::clone(&self.asking))
+    }
+
+    /// Tells the owner of everything that may have changed while nothing was announced.
+    pub(super) fn signal_gap(&self) {
+        let session = self.session.load();
+        self.signal(ClientSignal::ToolsChanged);
+        for (feature, changed) in
+            [("prompts", ClientSignal::PromptsChanged), ("resources", ClientSignal::ResourcesChanged)]
+        {
+            if session.capabilities[feature]["listChanged"] == true {
+                self.signal(changed);
+            }
+        }
+        for uri in self.watched.borrow().iter() {
+            self.signal(ClientSignal::ResourceUpdated { uri: uri.clone() });
+        }
     }
 
     /// Tells the owner, unless it is too far behind: every signal but the last says only "look again".

@@ -4,6 +4,7 @@
 //! notifications. Nothing here takes a lock across an await on the way of a call, and a call is polled by its caller:
 //! there is no task between it and the wire.
 
+mod agreement;
 mod call;
 mod cancel;
 mod failure;
@@ -26,6 +27,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use self::agreement::Agreement;
 pub use self::failure::ConnectFailure;
 pub use self::options::{ClientOptions, ClientSignal, EraChoice};
 use crate::connector::{Connector, Progress, SessionInfo, ToolCall, ToolOutcome};
@@ -60,6 +62,8 @@ struct Inner {
     progress: Mutex<HashMap<i64, mpsc::Sender<Progress>>>,
     /// The resources whose changes are wanted.
     watched: watch::Sender<BTreeSet<String>>,
+    /// What of it the server announces (modern era).
+    agreement: Agreement,
     signals: mpsc::Sender<ClientSignal>,
     /// How many requests of the server's own wait for an answer: a call is not silent while one does.
     asking: Arc<AtomicUsize>,
@@ -88,6 +92,7 @@ impl McpClient {
             next_id: AtomicI64::new(1),
             progress: Mutex::default(),
             watched: watch::Sender::default(),
+            agreement: Agreement::default(),
             asking: Arc::default(),
             answering: Mutex::default(),
             options,

@@ -245,6 +245,9 @@ impl Inner {
         if self.epoch() == expired {
             let session = self.initialize().await?;
             self.opened(session);
+            self.subscribe_again().await;
+            // What changed between the sessions was announced in neither.
+            self.signal_gap();
         }
         Ok(())
     }

@@ -34,6 +34,8 @@ pub enum Reply {
     Wire(TransportError),
     /// Ends the stream without an answer.
     Ends,
+    /// Sends these as they come, and no answer but what is among them.
+    Streams(futures_util::stream::BoxStream<'static, Incoming>),
     /// Answers with what the future gives, when it is there.
     Later(futures_util::future::BoxFuture<'static, Value>),
 }
@@ -181,6 +183,7 @@ impl Transport for ScriptedTransport {
                     async move { Ok(Incoming::Response { id: Some(id), outcome: Ok(raw(&result.await)) }) };
                 messages.chain(stream::once(later)).boxed()
             }
+            Reply::Streams(rest) => messages.chain(rest.map(Ok)).boxed(),
             Reply::Wire(error) => return Err(error),
             Reply::Ends => messages.boxed(),
             Reply::Never | Reply::After(..) => messages.chain(stream::pending()).boxed(),

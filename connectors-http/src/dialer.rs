@@ -22,7 +22,7 @@ pub struct HttpDialer {
 }
 
 impl HttpDialer {
-    /// A dialer that trusts what the operating system trusts and uses its proxies.
+    /// A dialer that trusts what the operating system trusts and uses its proxies, but never for servers on this machine.
     pub fn new() -> Self {
         Self::default()
     }
@@ -45,7 +45,7 @@ impl Dialer for HttpDialer {
     async fn dial(&self, target: DialTarget) -> Result<Arc<dyn Transport>, TransportError> {
         let DialTarget { definition, authorizer, limits } = target;
         let endpoint = endpoint(&definition.url).map_err(|e| TransportError::Refused(e.to_string()))?;
-        let client = self.clients.get(&ClientSettings { connect: limits.connect })?;
+        let client = self.clients.get(&ClientSettings::new(&endpoint, limits.connect))?;
         Ok(Arc::new(HttpTransport::new(Wire::new(client, endpoint, authorizer, limits))))
     }
 }

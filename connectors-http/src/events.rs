@@ -28,10 +28,7 @@ impl EventStream {
     /// [`TransportError::Closed`] when the answer broke off; other errors make the stream useless.
     pub(crate) async fn next(&mut self) -> Result<Option<Event>, TransportError> {
         loop {
-            let event = self.decoder.next_event().map_err(|too_large| TransportError::LimitExceeded {
-                limit: "a server-sent event",
-                max: size(too_large.0),
-            })?;
+            let event = self.decoder.next_event().map_err(|event| too_large(event.limit))?;
             match event {
                 Some(event) if event.is_message() => return Ok(Some(event)),
                 Some(_) => continue,
@@ -66,4 +63,9 @@ impl EventStream {
             release(response);
         }
     }
+}
+
+/// The error of an event over `limit` bytes.
+pub(crate) fn too_large(limit: usize) -> TransportError {
+    TransportError::LimitExceeded { limit: "a server-sent event", max: size(limit) }
 }

@@ -7,6 +7,7 @@ mod error;
 mod events;
 pub mod header_value;
 mod headers;
+mod http_sse;
 mod incoming;
 mod redirect;
 mod reply;

@@ -238,7 +238,7 @@ mod tests {
 
     fn wire(limits: Limits) -> Arc<Wire> {
         let client = crate::client::Clients::default()
-            .get(&crate::client::ClientSettings { connect: limits.connect })
+            .get(&crate::client::ClientSettings { connect: limits.connect, direct: false })
             .unwrap();
         let endpoint = "http://h.example/".parse().unwrap();
         Arc::new(Wire::new(client, endpoint, Arc::new(StaticHeaders::default()), Arc::new(limits)))

@@ -5,6 +5,10 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use memchr::memchr2;
 
+use self::cut::Cut;
+
+mod cut;
+
 /// One event that carries data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -22,9 +26,16 @@ impl Event {
 }
 
 /// An event is larger than the decoder's limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a server-sent event is over the limit of {0} bytes")]
-pub struct EventTooLarge(pub usize);
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a server-sent event is over the limit of {limit} bytes")]
+pub struct EventTooLarge {
+    /// The limit, in bytes.
+    pub limit: usize,
+    /// The first bytes of its data, at most 512; empty unless the decoder [skips](Decoder::skipping) such events.
+    pub head: Vec<u8>,
+    /// The last bytes of its data, at most 512, not overlapping `head`.
+    pub tail: Vec<u8>,
+}
 
 /// An incremental decoder: chunks go in, events come out the moment that their blank line is there.
 ///
@@ -46,6 +57,8 @@ pub struct EventTooLarge(pub usize);
 #[derive(Debug)]
 pub struct Decoder {
     limit: usize,
+    /// Whether the stream goes on after an event over the limit.
+    skips: bool,
     chunk: Bytes,
     line: Line,
     /// The start of a line whose field is not known yet, or a whole line of a short field.
@@ -57,6 +70,8 @@ pub struct Decoder {
     name: Option<String>,
     data: Vec<u8>,
     has_data: bool,
+    /// What is left of the event being read if it is over the limit.
+    cut: Option<Cut>,
     /// The `id` of the event being read; it counts once the event ends.
     pending_id: Option<String>,
     last_event_id: Option<String>,
@@ -90,6 +105,7 @@ impl Decoder {
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
+            skips: false,
             chunk: Bytes::new(),
             line: Line::Unknown,
             head: Vec::new(),
@@ -98,15 +114,24 @@ impl Decoder {
             name: None,
             data: Vec::new(),
             has_data: false,
+            cut: None,
             pending_id: None,
             last_event_id: None,
             retry: None,
         }
     }
 
+    /// Goes on after an event over the limit: such an event is reported once it has ended, with the ends of its data, and
+    /// the next one is read as ever. For streams on which one event is not everybody's business.
+    #[must_use]
+    pub fn skipping(mut self) -> Self {
+        self.skips = true;
+        self
+    }
+
     /// Starts over on a new stream that continues the old one: the last event id and the retry time stay.
     pub fn restart(&mut self) {
-        let fresh = Self::new(self.limit);
+        let fresh = Self { skips: self.skips, ..Self::new(self.limit) };
         let old = std::mem::replace(self, fresh);
         self.pending_id = old.last_event_id.clone();
         self.last_event_id = old.last_event_id;
@@ -126,7 +151,7 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// [`EventTooLarge`], after which the stream is of no further use.
+    /// [`EventTooLarge`], after which the stream is of no further use unless the decoder [skips](Self::skipping).
     pub fn next_event(&mut self) -> Result<Option<Event>, EventTooLarge> {
         let mut chunk = std::mem::take(&mut self.chunk);
         while let Some(first) = chunk.first() {
@@ -143,7 +168,7 @@ impl Decoder {
             chunk.advance(end + 1);
             if let Some(event) = self.end_line() {
                 self.chunk = chunk;
-                return Ok(Some(event));
+                return event.map(Some);
             }
         }
         Ok(None)
@@ -173,14 +198,39 @@ impl Decoder {
             }
         }
         match self.line {
-            Line::Data => self.data.extend_from_slice(piece),
+            Line::Data => self.extend_data(piece),
             Line::Unknown | Line::Field => self.head.extend_from_slice(piece),
             Line::Comment => self.head.clear(),
         }
-        if self.data.len() + self.head.len() > self.limit {
-            return Err(EventTooLarge(self.limit));
+        // The start of a line counts once it is known what it belongs to, so that the chunking makes no difference.
+        let of_field = if self.line == Line::Field { self.head.len() } else { 0 };
+        if self.data.len() + of_field <= self.limit {
+            return Ok(());
+        }
+        if !self.skips {
+            return Err(EventTooLarge { limit: self.limit, head: Vec::new(), tail: Vec::new() });
+        }
+        let data = std::mem::take(&mut self.data);
+        self.cut.get_or_insert_with(|| Cut::of(&data));
+        if self.line == Line::Field {
+            self.line = Line::Comment;
+            self.head = Vec::new();
         }
         Ok(())
+    }
+
+    fn extend_data(&mut self, piece: &[u8]) {
+        match &mut self.cut {
+            Some(cut) => cut.push(piece),
+            None => self.data.extend_from_slice(piece),
+        }
+    }
+
+    /// Begins the value of a `data` field, on a line of its own.
+    fn begin_value(&mut self) {
+        if std::mem::replace(&mut self.has_data, true) {
+            self.extend_data(b"\n");
+        }
     }
 
     /// What the line is, as far as `head` tells. A line is `Unknown` until more than a colon could follow.
@@ -203,19 +253,17 @@ impl Decoder {
 
     /// Moves what `head` holds of a data line's value to the event.
     fn begin_data_line(&mut self) {
-        if std::mem::replace(&mut self.has_data, true) {
-            self.data.push(b'\n');
-        }
+        self.begin_value();
         let head = std::mem::take(&mut self.head);
         let stripped = if self.at_start { head.strip_prefix(BOM) } else { None };
         let value = &stripped.unwrap_or(&head)[DATA.len()..];
-        self.data.extend_from_slice(value.strip_prefix(b" ").unwrap_or(value));
+        self.extend_data(value.strip_prefix(b" ").unwrap_or(value));
         // Keep the allocation for the next line.
         self.head = head;
         self.head.clear();
     }
 
-    fn end_line(&mut self) -> Option<Event> {
+    fn end_line(&mut self) -> Option<Result<Event, EventTooLarge>> {
         let line = std::mem::replace(&mut self.line, Line::Unknown);
         let mut event = None;
         if matches!(line, Line::Unknown | Line::Field) {
@@ -241,10 +289,8 @@ impl Decoder {
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match field {
             b"data" => {
-                if std::mem::replace(&mut self.has_data, true) {
-                    self.data.push(b'\n');
-                }
-                self.data.extend_from_slice(value);
+                self.begin_value();
+                self.extend_data(value);
             }
             b"event" => self.name = Some(String::from_utf8_lossy(value).into_owned()),
             b"id" if !value.contains(&0) && value.len() <= MAX_ID => {
@@ -258,7 +304,7 @@ impl Decoder {
         }
     }
 
-    fn dispatch(&mut self) -> Option<Event> {
+    fn dispatch(&mut self) -> Option<Result<Event, EventTooLarge>> {
         // An event without an `id` leaves the last one standing.
         if self.pending_id != self.last_event_id {
             self.last_event_id.clone_from(&self.pending_id);
@@ -266,7 +312,11 @@ impl Decoder {
         let name = self.name.take().filter(|name| !name.is_empty());
         self.has_data = false;
         let data = std::mem::take(&mut self.data);
-        (!data.is_empty()).then_some(Event { name, data })
+        if let Some(cut) = self.cut.take() {
+            let (head, tail) = cut.into_ends();
+            return Some(Err(EventTooLarge { limit: self.limit, head, tail }));
+        }
+        (!data.is_empty()).then_some(Ok(Event { name, data }))
     }
 }
 

@@ -27,6 +27,10 @@ fn message(data: &str) -> Event {
     Event { name: None, data: data.into() }
 }
 
+fn too_large(limit: usize, head: &str, tail: &str) -> EventTooLarge {
+    EventTooLarge { limit, head: head.into(), tail: tail.into() }
+}
+
 #[test]
 fn every_line_ending_ends_a_line() {
     for ending in ["\n", "\r", "\r\n"] {
@@ -109,13 +113,54 @@ fn an_event_over_the_limit_is_refused_before_it_is_complete() {
     for stream in ["data: 12345678901", "data: 12345\ndata: 678901", "id: 12345678901", "x12345678901"] {
         let mut decoder = Decoder::new(10);
         decoder.feed(stream.into());
-        assert_eq!(decoder.next_event(), Err(EventTooLarge(10)), "{stream}");
+        assert_eq!(decoder.next_event(), Err(too_large(10, "", "")), "{stream}");
     }
     // Comments cost nothing, and what was delivered does not count.
     let mut decoder = Decoder::new(10);
     decoder.feed(": a comment beyond the limit\ndata: 1234567890\n\ndata: 1234567890\n\n".into());
     assert_eq!(decoder.next_event(), Ok(Some(message("1234567890"))));
     assert_eq!(decoder.next_event(), Ok(Some(message("1234567890"))));
+}
+
+#[test]
+fn whether_an_event_is_over_the_limit_does_not_depend_on_the_chunking() {
+    for stream in ["data: 12345678\ndata: z\n\n", "data: 12345678\ndata\n\n", "data: 12345678\nid\n\n"] {
+        for cut in 0..stream.len() {
+            let mut decoder = Decoder::new(10);
+            decoder.feed(stream[..cut].into());
+            assert_eq!(decoder.next_event(), Ok(None), "{stream:?} cut at {cut}");
+            decoder.feed(stream[cut..].into());
+            assert!(matches!(decoder.next_event(), Ok(Some(_))), "{stream:?} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_decoder_that_skips_reports_an_event_over_the_limit_once_and_goes_on() {
+    let stream = format!(
+        "data: 123456\ndata:7890\ndata\ndata: {}end\n\ndata: ok\n\nevent: {}\ndata: x\nid: 7\n\ndata: ok\n\n",
+        "x".repeat(600),
+        "y".repeat(600)
+    );
+    let head = format!("123456\n7890\n\n{}", "x".repeat(499));
+    let tail = format!("{}end", "x".repeat(101));
+    for size in [1, 2, 7, 100, stream.len()] {
+        let mut decoder = Decoder::new(10).skipping();
+        let mut found = Vec::new();
+        for chunk in stream.as_bytes().chunks(size) {
+            decoder.feed(Bytes::copy_from_slice(chunk));
+            found.extend(std::iter::from_fn(|| decoder.next_event().transpose()));
+            assert!(decoder.data.capacity() + decoder.head.capacity() <= 2000);
+        }
+        let expected = [
+            Err(too_large(10, &head, &tail)),
+            Ok(message("ok")),
+            Err(too_large(10, "x", "")),
+            Ok(message("ok")),
+        ];
+        assert_eq!(found, expected, "in chunks of {size}");
+        assert_eq!(decoder.last_event_id(), Some("7"));
+    }
 }
 
 /// A decoder that reads whole lines, as the specification describes it.

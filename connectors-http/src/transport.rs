@@ -11,10 +11,11 @@ use connectors_core::transport::{
     IncomingStream, Mirror, OutgoingNotification, OutgoingRequest, ReplyStream, Traits, Transport,
 };
 use reqwest::Response;
-use tokio::sync::watch;
+use tokio::sync::{SetOnce, watch};
 
 use crate::body::release;
 use crate::headers;
+use crate::http_sse::{self, HttpSse};
 use crate::incoming::listen;
 use crate::reply::{Reply, Resumption};
 use crate::response::{Content, content, not_mcp, refusal};
@@ -32,11 +33,17 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Opened by an [`HttpDialer`](crate::HttpDialer). An exchange is polled by its caller alone: no task or channel stands
 /// between the socket and the [`ReplyStream`]. Dropping the stream closes the connection (HTTP/2: resets the stream),
 /// which is how a modern server is told to stop.
+///
+/// A server that refuses the POST of `initialize` (400, 404 or 405, without a JSON-RPC error) and names an endpoint on a
+/// GET stream speaks HTTP with SSE alone (2024-11-05). The transport then keeps to that wire: all answers arrive on the
+/// one stream, and its end is the end of the conversation.
 pub struct HttpTransport {
     wire: Arc<Wire>,
     sessions: Arc<SessionStore>,
     /// Counts the calls of `incoming`: each takes over from the one before.
     listeners: watch::Sender<u64>,
+    /// Set once the server has turned out to speak HTTP with SSE.
+    http_sse: Arc<SetOnce<HttpSse>>,
 }
 
 impl fmt::Debug for HttpTransport {
@@ -47,7 +54,12 @@ impl fmt::Debug for HttpTransport {
 
 impl HttpTransport {
     pub(crate) fn new(wire: Wire) -> Self {
-        Self { wire: Arc::new(wire), sessions: Arc::default(), listeners: watch::Sender::new(0) }
+        Self {
+            wire: Arc::new(wire),
+            sessions: Arc::default(),
+            listeners: watch::Sender::new(0),
+            http_sse: Arc::default(),
+        }
     }
 
     /// The session that a message belongs to: none for modern ones and for the one that opens it.
@@ -56,6 +68,15 @@ impl HttpTransport {
             return Ok(Arc::default());
         }
         self.sessions.usable()
+    }
+
+    /// Turns to HTTP with SSE, if the server speaks it.
+    async fn fall_back(&self) -> Result<Option<&HttpSse>, TransportError> {
+        if let Some(opened) = HttpSse::open(&self.wire).await? {
+            // Refused where another `initialize` was quicker; this stream is then closed again.
+            let _ = self.http_sse.set(opened);
+        }
+        Ok(self.http_sse.get())
     }
 
     /// Posts a message and returns an answer with a successful status.
@@ -87,9 +108,19 @@ impl Transport for HttpTransport {
     }
 
     async fn exchange(&self, request: OutgoingRequest) -> Result<ReplyStream, TransportError> {
-        let OutgoingRequest { id, method, body, mirror } = request;
-        let mut session = self.session_of(&mirror, Some(&method))?;
-        let response = self.post(body, &mirror, Some(&method), &session).await?;
+        if let Some(http_sse) = self.http_sse.get() {
+            return http_sse.exchange(request);
+        }
+        let mut session = self.session_of(&request.mirror, Some(&request.method))?;
+        let posted = self.post(request.body.clone(), &request.mirror, Some(&request.method), &session).await;
+        let response = match posted {
+            Err(refusal) if request.method == INITIALIZE && http_sse::is_possible(&refusal) => {
+                let http_sse = Box::pin(self.fall_back()).await?;
+                return http_sse.ok_or(refusal)?.exchange(request);
+            }
+            posted => posted?,
+        };
+        let OutgoingRequest { id, method, mirror, .. } = request;
         if method == INITIALIZE {
             self.sessions.open(response.headers())?;
             session = self.sessions.current();
@@ -110,6 +141,9 @@ impl Transport for HttpTransport {
     }
 
     async fn notify(&self, note: OutgoingNotification) -> Result<(), TransportError> {
+        if let Some(http_sse) = self.http_sse.get() {
+            return http_sse.notify(note).await;
+        }
         let OutgoingNotification { method, body, mirror } = note;
         let session = self.session_of(&mirror, method.as_deref())?;
         release(self.post(body, &mirror, method.as_deref(), &session).await?);
@@ -117,8 +151,12 @@ impl Transport for HttpTransport {
     }
 
     fn incoming(&self) -> IncomingStream {
+        if let Some(http_sse) = self.http_sse.get() {
+            return http_sse.incoming();
+        }
         self.listeners.send_modify(|turn| *turn += 1);
-        listen(Arc::clone(&self.wire), Arc::clone(&self.sessions), self.listeners.subscribe())
+        let listener = listen(Arc::clone(&self.wire), Arc::clone(&self.sessions), self.listeners.subscribe());
+        http_sse::incoming_after(listener, Arc::clone(&self.http_sse))
     }
 
     async fn close(&self) {

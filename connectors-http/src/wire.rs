@@ -73,6 +73,17 @@ impl Wire {
         Self { client, endpoint, authorizer, limits, closed: CancellationToken::new() }
     }
 
+    /// The same at another address of the same origin, until `closed` is cancelled.
+    pub(crate) fn at(&self, endpoint: Url, closed: CancellationToken) -> Self {
+        Self {
+            client: self.client.clone(),
+            endpoint: ArcSwap::from_pointee(endpoint),
+            authorizer: Arc::clone(&self.authorizer),
+            limits: Arc::clone(&self.limits),
+            closed,
+        }
+    }
+
     /// Sends a request and returns the head of its answer, whatever its status, once redirects are followed and
     /// challenges met.
     ///
@@ -180,7 +191,7 @@ mod tests {
 
     fn wire(authorizer: MockAuthorizer) -> Wire {
         let client = crate::client::Clients::default()
-            .get(&crate::client::ClientSettings { connect: std::time::Duration::from_secs(1) })
+            .get(&crate::client::ClientSettings { connect: std::time::Duration::from_secs(1), direct: false })
             .unwrap();
         Wire::new(
             client,

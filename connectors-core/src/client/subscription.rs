@@ -1,15 +1,13 @@
 //! `subscriptions/listen`: the modern era's stream of change notifications, kept open.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep_until};
-
-use std::collections::BTreeSet;
-
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::Inner;
 use super::cancel::CancelGuard;

@@ -8,7 +8,7 @@ const CUT: &str = "…";
 /// Makes a server's text fit for display: control, bidirectional and invisible characters are stripped (line breaks
 /// and tabs are kept), and what is beyond `max_bytes` is cut at a character.
 pub fn display(text: &str, max_bytes: usize) -> String {
-    let mut shown = if text.chars().any(is_hidden) {
+    let mut shown = if !is_plain(text) && text.chars().any(is_hidden) {
         Cow::Owned(text.chars().filter(|c| !is_hidden(*c)).collect::<String>())
     } else {
         Cow::Borrowed(text)
@@ -21,6 +21,12 @@ pub fn display(text: &str, max_bytes: usize) -> String {
         shown = Cow::Owned(format!("{}{CUT}", &shown[..cut]));
     }
     shown.into_owned()
+}
+
+/// True for text that clearly hides nothing, as most does: found many bytes at a time.
+fn is_plain(text: &str) -> bool {
+    let is_shown = |byte: &u8| (b' '..0x7f).contains(byte) | (*byte == b'\n') | (*byte == b'\t');
+    text.as_bytes().chunks(64).all(|chunk| chunk.iter().fold(true, |all, byte| all & is_shown(byte)))
 }
 
 fn is_hidden(c: char) -> bool {

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::connector::ToolOutcome;
 use crate::header_params::{self, HeaderParam};
 use crate::limits::Limits;
+use crate::protocol::shallow;
 use crate::schema::{self, SchemaProblem, Validator};
 
 /// Longest tool name that is accepted, in characters; the specification recommends at most 128.
@@ -24,15 +25,13 @@ const MAX_TOOL_NAME: usize = 256;
 pub struct ToolDefinition {
     /// The server's name of the tool.
     pub name: String,
-    /// Display name.
-    pub title: Option<String>,
-    /// Untrusted text, at most [`Limits::description_bytes`] long, without control and bidirectional characters.
-    pub description: String,
     /// What the server says of the tool's behaviour. It may only tighten what is asked of the user.
     pub annotations: ToolAnnotations,
     /// Parameters that a modern HTTP request mirrors into headers.
     pub header_params: Vec<HeaderParam>,
     raw: Box<RawValue>,
+    /// [`Limits::description_bytes`].
+    description_bytes: usize,
     fingerprint: OnceLock<String>,
     validator: OnceLock<Result<Arc<Validator>, SchemaProblem>>,
     has_output_schema: bool,
@@ -68,21 +67,38 @@ pub struct QuarantinedTool {
     pub reason: String,
 }
 
-/// The members that are read when a definition arrives.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// The members that are looked at when a definition arrives, as they are written; `null` counts as missing.
 struct Members<'a> {
-    name: Option<String>,
-    #[serde(default)]
-    title: Option<String>,
-    #[serde(default)]
-    description: Option<String>,
-    #[serde(default, borrow)]
-    input_schema: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    output_schema: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    annotations: Option<&'a RawValue>,
+    name: Option<&'a str>,
+    title: Option<&'a str>,
+    description: Option<&'a str>,
+    input_schema: Option<&'a str>,
+    output_schema: Option<&'a str>,
+    annotations: Option<&'a str>,
+}
+
+impl<'a> Members<'a> {
+    /// `None` if the definition is not an object, or its name, title or description is not a string.
+    fn of(definition: &'a RawValue) -> Option<Self> {
+        let names = ["name", "title", "description", "inputSchema", "outputSchema", "annotations"];
+        let found = shallow::members(definition.get(), names)?;
+        let [name, title, description, input_schema, output_schema, annotations] =
+            found.map(|member| member.filter(|member| *member != "null"));
+        let is_text = |member: &Option<&str>| member.is_none_or(|member| member.starts_with('"'));
+        [name, title, description].iter().all(is_text).then_some(Self {
+            name,
+            title,
+            description,
+            input_schema,
+            output_schema,
+            annotations,
+        })
+    }
+}
+
+/// Reads a member that is a string.
+fn text(member: Option<&str>) -> String {
+    member.and_then(|member| serde_json::from_str(member).ok()).unwrap_or_default()
 }
 
 impl ToolDefinition {
@@ -91,10 +107,10 @@ impl ToolDefinition {
     pub fn read(raw: &RawValue, limits: &Limits, mirrors_headers: bool) -> Result<Self, QuarantinedTool> {
         let quarantine =
             |name: &str, reason: String| QuarantinedTool { name: crate::text::display(name, 200), reason };
-        let members: Members<'_> = serde_json::from_str(raw.get()).map_err(|_| {
+        let members = Members::of(raw).ok_or_else(|| {
             quarantine("", "its definition is not an object with the expected members".to_owned())
         })?;
-        let name = members.name.unwrap_or_default();
+        let name = text(members.name);
         if name.is_empty() || name.chars().count() > MAX_TOOL_NAME || name.chars().any(char::is_control) {
             return Err(quarantine(
                 &name,
@@ -105,8 +121,8 @@ impl ToolDefinition {
             let reason = format!("its definition is over the limit of {} bytes", limits.definition_bytes);
             return Err(quarantine(&name, reason));
         }
-        let schema = members.input_schema.map_or("{}", RawValue::get);
-        if !schema.trim_start().starts_with('{') {
+        let schema = members.input_schema.unwrap_or("{}");
+        if !schema.starts_with('{') {
             return Err(quarantine(&name, "its input schema is not an object".to_owned()));
         }
         let header_params = if mirrors_headers && schema.contains(header_params::KEYWORD) {
@@ -115,14 +131,10 @@ impl ToolDefinition {
             Vec::new()
         };
         Ok(Self {
-            title: members.title.map(|title| crate::text::display(&title, 200)),
-            description: crate::text::display(
-                members.description.as_deref().unwrap_or_default(),
-                limits.description_bytes,
-            ),
+            description_bytes: limits.description_bytes,
             annotations: members
                 .annotations
-                .and_then(|annotations| serde_json::from_str(annotations.get()).ok())
+                .and_then(|annotations| serde_json::from_str(annotations).ok())
                 .unwrap_or_default(),
             header_params,
             raw: raw.to_owned(),
@@ -139,6 +151,19 @@ impl ToolDefinition {
         &self.raw
     }
 
+    /// Display name. Untrusted text without control and bidirectional characters.
+    pub fn title(&self) -> Option<String> {
+        let title = Members::of(&self.raw)?.title;
+        title.map(|title| crate::text::display(&text(Some(title)), 200))
+    }
+
+    /// Untrusted text, at most [`Limits::description_bytes`] long, without control and bidirectional characters; empty
+    /// where the server gave none.
+    pub fn description(&self) -> String {
+        let description = Members::of(&self.raw).and_then(|members| members.description);
+        crate::text::display(&text(description), self.description_bytes)
+    }
+
     /// The input schema, verbatim; `{"type":"object"}` where the server gave none.
     pub fn input_schema(&self) -> Value {
         self.member("inputSchema").unwrap_or_else(|| serde_json::json!({"type": "object"}))
@@ -150,8 +175,8 @@ impl ToolDefinition {
     }
 
     fn member(&self, name: &str) -> Option<Value> {
-        let all: std::collections::HashMap<&str, &RawValue> = serde_json::from_str(self.raw.get()).ok()?;
-        serde_json::from_str(all.get(name)?.get()).ok()
+        let [member] = shallow::members(self.raw.get(), [name])?;
+        serde_json::from_str(member?).ok()
     }
 
     /// SHA-256, in hexadecimal, of what the user approves: name, title, description, schemas, annotations and icons, in
@@ -302,6 +327,6 @@ mod tests {
     #[test]
     fn hidden_characters_are_stripped_from_what_is_shown() {
         let tool = read("{\"name\":\"t\",\"description\":\"safe\\u202e\\u001b[31m evil\\u200b\"}").unwrap();
-        assert_eq!(tool.description, "safe[31m evil");
+        assert_eq!(tool.description(), "safe[31m evil");
     }
 }

@@ -50,13 +50,16 @@ pub(crate) fn listen(
 
 impl Signals {
     /// The next message, or the error that ends the stream; `None` once another has taken over.
-    async fn next(&mut self, listener: &mut Option<Listener>) -> Option<Result<Incoming, TransportError>> {
+    async fn next(
+        &mut self,
+        listener: &mut Option<Box<Listener>>,
+    ) -> Option<Result<Incoming, TransportError>> {
         loop {
             let step = async {
                 match &mut *listener {
                     None => {
                         let session = self.sessions.confirmed().await;
-                        *listener = Some(Listener::new(Arc::clone(&self.wire), session));
+                        *listener = Some(Box::new(Listener::new(Arc::clone(&self.wire), session)));
                         None
                     }
                     Some(current) => {
@@ -64,7 +67,8 @@ impl Signals {
                         tokio::select! {
                             biased;
                             () = self.sessions.superseded(&session) => *listener = None,
-                            item = current.next() => return Some(item),
+                            // Boxed: most listeners never get here, and every connector has one.
+                            item = Box::pin(current.next()) => return Some(item),
                         }
                         None
                     }

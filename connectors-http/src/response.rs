@@ -1,5 +1,6 @@
 //! What the head of an answer promises, and what a refusal means.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use connectors_core::TransportError;
@@ -38,7 +39,7 @@ pub(crate) fn content(response: &Response) -> Content {
         Some("application/json") => Content::Json,
         Some("text/event-stream") => Content::Events,
         _ if response.status() == StatusCode::ACCEPTED => Content::Nothing,
-        _ => Content::Other(media_type),
+        _ => Content::Other(media_type.map(Cow::into_owned)),
     }
 }
 
@@ -57,9 +58,12 @@ pub(crate) fn not_mcp(content: &Content) -> TransportError {
 }
 
 /// The media type of a body in lower case, without parameters; `None` where it is missing or not one.
-pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let mut essence = Cow::Borrowed(value.split(';').next().unwrap_or_default().trim());
+    if essence.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        essence.to_mut().make_ascii_lowercase();
+    }
     let (kind, subtype) = essence.split_once('/')?;
     let is_token = |text: &str| {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b))
@@ -72,7 +76,7 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
 /// With a session in use, a 404 (or a 400 that says so) is [`TransportError::SessionExpired`].
 pub(crate) async fn refusal(response: Response, in_session: bool) -> TransportError {
     let status = response.status();
-    let content_type = media_type(response.headers());
+    let content_type = media_type(response.headers()).map(Cow::into_owned);
     let retry_after = retry_after(response.headers(), SystemTime::now());
     let body = match content_type.as_deref() {
         Some("application/json" | "text/plain") => excerpt(response, REFUSAL_BODY, REFUSAL_WAIT).await,

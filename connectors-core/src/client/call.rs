@@ -27,7 +27,7 @@ impl Inner {
             {
                 // The server mirrors other parameters by now (2026-07-28, Streamable HTTP, client behavior).
                 self.signal(ClientSignal::ToolsChanged);
-                let catalog = self.list_tools().await?;
+                let catalog = Box::pin(self.list_tools()).await?;
                 match catalog.get(&call.tool.name) {
                     // Nothing else may have changed: the caller approved the tool as it was.
                     Some(fresh) if fresh.differs_in_headers_only(&call.tool) => {

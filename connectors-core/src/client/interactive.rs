@@ -49,11 +49,13 @@ struct Round<'a, P> {
 }
 
 /// The members of a result that decide what happens next.
-struct Head {
-    result_type: Option<String>,
-    is_error: bool,
-    input_requests: Option<Map<String, Value>>,
-    request_state: Option<Box<RawValue>>,
+enum Head {
+    /// The result is what was asked for.
+    Complete { is_error: bool },
+    /// The server wants input first.
+    Wants { input_requests: Option<Map<String, Value>>, request_state: Option<Box<RawValue>> },
+    /// It has a type that this client does not know.
+    Unknown,
 }
 
 impl Head {
@@ -61,11 +63,12 @@ impl Head {
     fn read(result: &RawValue) -> Option<Self> {
         let names = ["resultType", "isError", "inputRequests", "requestState"];
         let [result_type, is_error, input_requests, request_state] = shallow::members(result.get(), names)?;
-        Some(Self {
-            result_type: parsed(result_type)?,
-            is_error: parsed(is_error)?.unwrap_or(false),
-            input_requests: parsed(input_requests)?,
-            request_state: parsed(request_state)?,
+        Some(match parsed::<String>(result_type)?.as_deref() {
+            None | Some("complete") => Self::Complete { is_error: parsed(is_error)?.unwrap_or(false) },
+            Some("input_required") => {
+                Self::Wants { input_requests: parsed(input_requests)?, request_state: parsed(request_state)? }
+            }
+            Some(_) => Self::Unknown,
         })
     }
 }
@@ -101,23 +104,20 @@ impl Inner {
                     self.request(request)
                 })
                 .await?;
-            let head = Head::read(&raw).ok_or_else(|| protocol("is not a result object"))?;
-            match head.result_type.as_deref() {
-                None | Some("complete") => {
-                    return Ok(Complete { raw, is_error: head.is_error });
-                }
-                Some("input_required") if head.input_requests.is_none() && head.request_state.is_none() => {
+            match Head::read(&raw).ok_or_else(|| protocol("is not a result object"))? {
+                Head::Complete { is_error } => return Ok(Complete { raw, is_error }),
+                Head::Wants { input_requests: None, request_state: None } => {
                     return Err(protocol("asks for input without saying which"));
                 }
-                Some("input_required") => {
-                    let asked = head.input_requests;
-                    round.input_responses = match asked {
-                        Some(requests) => Some(self.gather(requests, deadline).await?),
+                Head::Wants { input_requests, request_state } => {
+                    round.input_responses = match input_requests {
+                        // Rare, and large: kept out of the future of every call.
+                        Some(requests) => Some(Box::pin(self.gather(requests, deadline)).await?),
                         None => None,
                     };
-                    round.request_state = head.request_state;
+                    round.request_state = request_state;
                 }
-                Some(_) => return Err(protocol("has an unknown resultType")),
+                Head::Unknown => return Err(protocol("has an unknown resultType")),
             }
         }
         let max = format!("{} rounds", self.options.limits.input_rounds);

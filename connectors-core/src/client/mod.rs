@@ -7,6 +7,7 @@
 mod agreement;
 mod call;
 mod cancel;
+mod encode;
 mod failure;
 mod features;
 mod incoming;
@@ -52,6 +53,8 @@ struct Inner {
     traits: Traits,
     /// `input.capabilities()`, asked for once.
     capabilities: Value,
+    /// Both of them, as requests carry them.
+    meta: encode::ClientMeta,
     session: ArcSwap<SessionInfo>,
     /// How many sessions have been opened.
     opened: AtomicU64,
@@ -83,9 +86,11 @@ impl McpClient {
     ) -> Result<(Self, mpsc::Receiver<ClientSignal>), ConnectFailure> {
         let (signals, receiver) = mpsc::channel(options::SIGNAL_BACKLOG);
         let limit = options.limits.handshake;
+        let capabilities = options.input.capabilities();
         let inner = Arc::new(Inner {
             traits: transport.traits(),
-            capabilities: options.input.capabilities(),
+            meta: encode::ClientMeta::new(&options.info, &capabilities),
+            capabilities,
             session: ArcSwap::from_pointee(negotiate::not_yet()),
             reopening: tokio::sync::Mutex::new(()),
             opened: AtomicU64::new(0),

@@ -1,6 +1,7 @@
 //! One request and its answer.
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -9,14 +10,15 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::cancel::CancelGuard;
+use super::encode::{self, Meta};
 use super::failure::Failure;
 use super::{Inner, PROGRESS_BACKLOG};
 use crate::connector::{Progress, ProgressSink};
 use crate::error::TransportError;
-use crate::protocol::{Era, Incoming, ProtocolVersion, RequestId, RequestMeta};
+use crate::protocol::{Era, Incoming, ProtocolVersion, RequestId};
 use crate::transport::{Mirror, OutgoingNotification, OutgoingRequest};
 
 /// A request before it has an id.
@@ -67,22 +69,6 @@ impl Deadline {
     }
 }
 
-#[derive(Serialize)]
-struct Message<'a, P> {
-    jsonrpc: &'static str,
-    id: i64,
-    method: &'static str,
-    params: Params<'a, P>,
-}
-
-#[derive(Serialize)]
-struct Params<'a, P> {
-    #[serde(flatten)]
-    own: &'a P,
-    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-    meta: Option<RequestMeta<'a>>,
-}
-
 impl<'a, P: Serialize> Request<'a, P> {
     pub(super) fn new(
         method: &'static str,
@@ -120,29 +106,32 @@ impl Inner {
         let mut cancel = CancelGuard::new(self, id, request.version, request.method);
         let deadline = request.deadline;
 
-        let mut next = deadline.next();
-        let mut replies = timeout_at(next, self.transport.exchange(outgoing))
-            .await
-            .map_err(|_| deadline.failure(request.method))?
-            .inspect_err(|_| cancel.disarm())?;
+        // One timer for the whole exchange: each new one would be one more entry in the runtime's wheel.
+        let mut timer = pin!(sleep_until(deadline.next()));
+        let exchanged = tokio::select! {
+            biased;
+            exchanged = self.transport.exchange(outgoing) => exchanged,
+            () = &mut timer => return Err(deadline.failure(request.method)),
+        };
+        let mut replies = exchanged.inspect_err(|_| cancel.disarm())?;
         loop {
             let message = tokio::select! {
                 biased;
-                message = timeout_at(next, replies.next()) => match message {
-                    Ok(message) => message,
-                    // The server waits for the user, and so does the call.
-                    Err(_) if self.is_asking() && !deadline.is_over() => {
-                        next = deadline.next();
-                        continue;
-                    }
-                    Err(_) => return Err(deadline.failure(request.method)),
-                },
+                message = replies.next() => message,
                 Some(progress) = recv(&mut elsewhere) => {
-                    next = deadline.next();
+                    timer.as_mut().reset(deadline.next());
                     if let Some(sink) = request.progress {
                         sink(progress);
                     }
                     continue;
+                }
+                () = &mut timer => {
+                    // The server waits for the user, and so does the call.
+                    if self.is_asking() && !deadline.is_over() {
+                        timer.as_mut().reset(deadline.next());
+                        continue;
+                    }
+                    return Err(deadline.failure(request.method));
                 }
             };
             match message {
@@ -164,7 +153,7 @@ impl Inner {
                 }
                 Some(Ok(Incoming::Notification { method, params })) => {
                     if let Some(progress) = self.notified(&method, params.as_deref(), Some(id)) {
-                        next = deadline.next();
+                        timer.as_mut().reset(deadline.next());
                         if let Some(sink) = request.progress {
                             sink(progress);
                         }
@@ -194,24 +183,13 @@ impl Inner {
         request: &Request<'_, P>,
         modern: bool,
     ) -> Result<Bytes, Failure> {
-        let progress_token = request.progress.map(|_| id);
-        let meta = if modern {
-            Some(RequestMeta {
-                progress_token,
-                protocol_version: request.version.map(ProtocolVersion::as_str),
-                client_info: Some(&self.options.info),
-                client_capabilities: Some(&self.capabilities),
-                traceparent: None,
-            })
-        } else {
-            progress_token.map(|token| RequestMeta { progress_token: Some(token), ..RequestMeta::default() })
+        let meta = Meta {
+            progress_token: request.progress.map(|_| id),
+            modern: request.version.filter(|_| modern).map(|version| (version, &self.meta)),
         };
-        let params = Params { own: request.params, meta };
-        serde_json::to_vec(&Message { jsonrpc: "2.0", id, method: request.method, params })
-            .map(Bytes::from)
-            .map_err(|error| {
-                Failure::Transport(TransportError::Malformed(format!("cannot write the request: {error}")))
-            })
+        encode::request(id, request.method, request.params, &meta).map_err(|error| {
+            Failure::Transport(TransportError::Malformed(format!("cannot write the request: {error}")))
+        })
     }
 
     /// Sends a notification with these `params`.

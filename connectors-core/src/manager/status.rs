@@ -81,12 +81,12 @@ impl Shared {
             ToolView {
                 name: tool.name.clone(),
                 canonical: routes.canonical(&cell.slug, &tool.name),
-                description: tool.description.clone(),
+                description: tool.description(),
                 enabled,
                 routed: routes.get(&cell.slug, &tool.name).is_some(),
                 withheld: enabled.then(|| withheld(&definition, tool, &self.gates)).flatten(),
                 changed: enabled && is_changed(&definition, tool),
-                title: tool.title.clone(),
+                title: tool.title(),
                 annotations: tool.annotations,
                 definition: tool.raw().to_owned(),
             }

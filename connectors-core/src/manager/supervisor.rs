@@ -99,7 +99,8 @@ impl Supervisor {
         }
         let mut era = self.era;
         let outcome = {
-            let mut attempt = std::pin::pin!(self.shared.connect(&self.cell, &mut era));
+            // Boxed: it is most of this task's size, and over for most of its life.
+            let mut attempt = Box::pin(self.shared.connect(&self.cell, &mut era));
             loop {
                 tokio::select! {
                     biased;

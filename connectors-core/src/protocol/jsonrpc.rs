@@ -163,13 +163,20 @@ pub fn read_messages(bytes: &[u8]) -> Result<Vec<Incoming>, MalformedMessage> {
     }
 }
 
+fn read_id(id: &RawValue) -> Option<RequestId> {
+    match id.get().parse() {
+        Ok(number) => Some(RequestId::Number(number)),
+        Err(_) => serde_json::from_str(id.get()).ok(),
+    }
+}
+
 impl Envelope<'_> {
     fn into_incoming(self) -> Result<Incoming, MalformedMessage> {
         let id = match self.id {
             None => None,
             Some(id) => Some(
-                serde_json::from_str::<RequestId>(id.get())
-                    .map_err(|_| MalformedMessage::Shape("an id that is neither an integer nor a string"))?,
+                read_id(id)
+                    .ok_or(MalformedMessage::Shape("an id that is neither an integer nor a string"))?,
             ),
         };
         let params = self.params.map(ToOwned::to_owned);

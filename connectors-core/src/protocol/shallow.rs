@@ -42,6 +42,9 @@ pub(crate) fn members<'a, const N: usize>(json: &'a str, names: [&str; N]) -> Op
     Some(found)
 }
 
+/// Strings up to this length are read byte by byte.
+const SHORT: usize = 16;
+
 fn skip_space(bytes: &[u8], mut at: usize) -> usize {
     while matches!(bytes.get(at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
         at += 1;
@@ -52,6 +55,14 @@ fn skip_space(bytes: &[u8], mut at: usize) -> usize {
 /// The end of the string that begins at `at`.
 fn skip_string(bytes: &[u8], at: usize) -> Option<usize> {
     let mut at = at + 1;
+    // Most strings are over before a search would have begun.
+    for _ in 0..SHORT {
+        match bytes.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
     loop {
         at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
         if bytes[at] == b'"' {

@@ -1,8 +1,11 @@
 //! The border to credentials: what a request carries, and what a refusal means.
 
+mod combined;
+
 use async_trait::async_trait;
 use secrecy::SecretString;
 
+pub(crate) use self::combined::Combined;
 use crate::error::ConnectorError;
 
 /// Supplies the credentials of one connector's requests.
@@ -17,8 +20,16 @@ pub trait Authorizer: Send + Sync + 'static {
     /// The headers to add to a request. Called once per request, retries included.
     async fn headers(&self, request: &RequestTarget) -> Result<Vec<SecretHeader>, ConnectorError>;
 
-    /// What to do about a 401 or 403. A transport asks once per request and obeys.
-    async fn challenged(&self, challenge: &Challenge) -> Result<ChallengeResponse, ConnectorError>;
+    /// What to do about a 401 or 403. A transport asks once per request and obeys. `sent` are the headers that
+    /// [`headers`](Self::headers) gave for the refused request.
+    async fn challenged(
+        &self,
+        challenge: &Challenge,
+        sent: &[SecretHeader],
+    ) -> Result<ChallengeResponse, ConnectorError>;
+
+    /// Told of a `DPoP-Nonce` that an answer other than a challenge carried (RFC 9449, section 8.2).
+    fn nonce(&self, _url: &str, _nonce: &str) {}
 }
 
 /// A header whose value is a secret.
@@ -91,7 +102,11 @@ impl Authorizer for StaticHeaders {
         Ok(self.headers.clone())
     }
 
-    async fn challenged(&self, challenge: &Challenge) -> Result<ChallengeResponse, ConnectorError> {
+    async fn challenged(
+        &self,
+        challenge: &Challenge,
+        _: &[SecretHeader],
+    ) -> Result<ChallengeResponse, ConnectorError> {
         Ok(if challenge.status == 403 { ChallengeResponse::Forbidden } else { ChallengeResponse::SignIn })
     }
 }

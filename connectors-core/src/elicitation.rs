@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -96,7 +97,7 @@ pub async fn elicit(
     connector: &Slug,
     request: &InputRequest,
 ) -> Result<Value, RpcError> {
-    let elicitation = read(request)?;
+    let elicitation = read(request.params.as_deref())?;
     if let Some(reason) = refusal(&elicitation) {
         tracing::warn!(slug = %connector, reason, "declined what the server asks of the user");
         return Ok(json!({"action": "decline"}));
@@ -136,7 +137,14 @@ pub fn fill_defaults(schema: &Value, content: &mut Map<String, Value>) {
     }
 }
 
-fn read(request: &InputRequest) -> Result<Elicitation, RpcError> {
+/// True for the parameters of an elicitation whose page may be shown to the user.
+pub(crate) fn is_visitable(params: &RawValue) -> bool {
+    read(Some(params)).is_ok_and(|elicitation| {
+        matches!(elicitation, Elicitation::Url { .. }) && refusal(&elicitation).is_none()
+    })
+}
+
+fn read(params: Option<&RawValue>) -> Result<Elicitation, RpcError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Params {
@@ -150,7 +158,7 @@ fn read(request: &InputRequest) -> Result<Elicitation, RpcError> {
         url: Option<String>,
     }
     let invalid = |problem: &str| RpcError::new(code::INVALID_PARAMS, problem);
-    let params = request.params.as_ref().ok_or_else(|| invalid("elicitation without parameters"))?;
+    let params = params.ok_or_else(|| invalid("elicitation without parameters"))?;
     let params: Params = serde_json::from_str(params.get()).map_err(|_| invalid("unreadable elicitation"))?;
     let message = crate::text::display(&params.message, MAX_MESSAGE);
     match params.mode.as_deref() {

@@ -211,6 +211,26 @@ pub enum ConnectorError {
         /// Why, if it is known.
         reason: Option<String>,
     },
+    /// Only the user can help: by granting more than was granted so far.
+    #[error("the connector `{slug}` needs your consent to more: {}", .scopes.join(", "))]
+    InsufficientScope {
+        /// The connector.
+        slug: Slug,
+        /// Everything that has to be asked for: what there was, and what is missing.
+        scopes: Vec<String>,
+    },
+    /// A sign-in does not come about, because of how a server is set up or of what it answered.
+    #[error("signing in to `{slug}`: {problem}")]
+    Authorization {
+        /// The connector.
+        slug: Slug,
+        /// A stable word for what is wrong, finer than [`code`](Self::code).
+        detail: &'static str,
+        /// One sentence.
+        problem: String,
+        /// What the user can do.
+        remedy: std::borrow::Cow<'static, str>,
+    },
     /// There is no connection at the moment.
     #[error("the connector `{slug}` is not connected{}", note(.reason))]
     NotConnected {
@@ -322,7 +342,9 @@ impl ConnectorError {
         match self {
             Self::NotFound(_) => "connector_not_found",
             Self::UnknownTool { .. } => "unknown_tool",
-            Self::SignInRequired { .. } => "sign_in_required",
+            Self::SignInRequired { .. } | Self::InsufficientScope { .. } | Self::Authorization { .. } => {
+                "sign_in_required"
+            }
             Self::NotConnected { .. } | Self::ShuttingDown => "not_connected",
             Self::Upstream { .. } => "upstream_error",
             Self::Protocol { .. } => "upstream_protocol",
@@ -346,6 +368,8 @@ impl ConnectorError {
             Self::NotFound(slug)
             | Self::UnknownTool { slug, .. }
             | Self::SignInRequired { slug, .. }
+            | Self::InsufficientScope { slug, .. }
+            | Self::Authorization { slug, .. }
             | Self::NotConnected { slug, .. }
             | Self::Upstream { slug, .. }
             | Self::Protocol { slug, .. }
@@ -359,14 +383,31 @@ impl ConnectorError {
         }
     }
 
+    /// A stable word for the cause, where [`code`](Self::code) names only the kind.
+    pub fn detail(&self) -> Option<&'static str> {
+        match self {
+            Self::Authorization { detail, .. } => Some(detail),
+            Self::InsufficientScope { .. } => Some("insufficient_scope"),
+            _ => None,
+        }
+    }
+
     /// What the user can do about it, where that is known.
-    pub fn remedy(&self) -> Option<&'static str> {
+    pub fn remedy(&self) -> Option<std::borrow::Cow<'static, str>> {
+        let Self::Authorization { remedy, .. } = self else {
+            return self.general_remedy().map(std::borrow::Cow::Borrowed);
+        };
+        Some(remedy.clone())
+    }
+
+    fn general_remedy(&self) -> Option<&'static str> {
         Some(match self {
             Self::NotFound(_) => "list the connectors to see what there is",
             Self::UnknownTool { .. } => {
                 "enable the tool first, or refresh the connector if the server has just added it"
             }
             Self::SignInRequired { .. } => "sign in to the connector, or enter its headers again",
+            Self::InsufficientScope { .. } => "sign in again and agree to what is asked for",
             Self::NotConnected { .. } => "wait for the next attempt, or reconnect",
             Self::TimedOut { .. } => "try again, with a longer time limit if the tool is slow",
             Self::InvalidArguments { .. } => "correct the arguments at the paths named",

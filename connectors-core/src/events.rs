@@ -59,10 +59,17 @@ pub enum EventKind {
         /// Tools with a route.
         enabled_count: usize,
     },
-    /// The user has to sign in.
+    /// The user has to sign in, or to grant more; see
+    /// [`ConnectorManager::sign_in`](crate::ConnectorManager::sign_in).
     SignIn {
-        /// True when it is wanted, false when it is done.
+        /// True when it is wanted, false when it is done or no longer wanted.
         wanted: bool,
+        /// Why, in one sentence.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// The scopes that the user has to grant, where what was granted does not suffice.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        scopes: Vec<String>,
     },
     /// A call was let through.
     CallStarted {

@@ -9,8 +9,8 @@ use crate::protocol::{RpcError, code};
 
 /// Answers what servers ask of the user or the model: elicitation, sampling, roots.
 ///
-/// The same requests reach the host in both eras: embedded in a result (2026-07-28, multi round-trip requests) or as
-/// requests of the server's own (legacy versions).
+/// The same requests reach the host in both eras: embedded in a result (2026-07-28, multi round-trip requests), as
+/// requests of the server's own (legacy versions), or in an error that names pages to visit first (2025-11-25).
 ///
 /// *Cancellation.* The future is dropped when the call that needs the input is. *Concurrency.* Any number at once.
 #[cfg_attr(feature = "mock", mockall::automock)]

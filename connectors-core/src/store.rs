@@ -70,6 +70,32 @@ pub trait CredentialStore: Send + Sync + 'static {
         expected: Option<&'a SecretString>,
         new: &SecretString,
     ) -> Result<bool, CredentialError>;
+
+    /// Waits until nobody else, in any process that shares the store, holds this connector's secrets, and holds them: for
+    /// changes that need more than [`compare_and_swap`](Self::compare_and_swap), such as a token refresh.
+    ///
+    /// A courtesy among those who ask: it keeps nobody from the other methods. The system releases it when the holder's process
+    /// dies. Waits no longer than the store's own patience ([`CredentialError::TimedOut`]), which is longer than a token
+    /// request may take.
+    async fn exclusive(&self, slug: &Slug) -> Result<Exclusive, CredentialError>;
+}
+
+/// Holds the secrets of one connector until it is dropped.
+pub struct Exclusive {
+    _guard: Box<dyn Send + Sync>,
+}
+
+impl Exclusive {
+    /// Released by dropping `guard`.
+    pub fn new(guard: impl Send + Sync + 'static) -> Self {
+        Self { _guard: Box::new(guard) }
+    }
+}
+
+impl fmt::Debug for Exclusive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exclusive").finish_non_exhaustive()
+    }
 }
 
 /// Names one secret of one connector.
@@ -98,6 +124,15 @@ impl CredentialKey {
         Self { slug: slug.clone(), name: "client_secret".to_owned() }
     }
 
+    /// A secret of a sign-in by its name, one of [`SIGN_IN_NAMES`](Self::SIGN_IN_NAMES).
+    pub fn of_sign_in(slug: &Slug, name: &'static str) -> Self {
+        Self { slug: slug.clone(), name: name.to_owned() }
+    }
+
+    /// The names of a sign-in's secrets. No header may be called so.
+    pub const SIGN_IN_NAMES: [&'static str; 6] =
+        ["tokens", "client_secret", "dpop_key", "private_key", "assertion", "id_token"];
+
     /// Reads an account name; `None` if it is not a connector's.
     pub fn from_account(account: &str) -> Option<Self> {
         let (slug, name) = account.strip_prefix(Self::ACCOUNT_PREFIX)?.split_once(':')?;
@@ -108,6 +143,11 @@ impl CredentialKey {
     /// The account name in a keychain: `connector:<slug>:<name>`.
     pub fn account(&self) -> String {
         self.to_string()
+    }
+
+    /// Which of its connector's secrets it is.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// The connector that the secret belongs to.

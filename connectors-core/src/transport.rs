@@ -13,6 +13,7 @@ use crate::definition::ConnectorDefinition;
 use crate::error::TransportError;
 use crate::limits::Limits;
 use crate::protocol::{Era, Incoming, ProtocolVersion, RequestId};
+use crate::trace::Trace;
 
 /// What arrives for one exchange, in order; ends after the response, or with an error.
 pub type ReplyStream = BoxStream<'static, Result<Incoming, TransportError>>;
@@ -154,6 +155,8 @@ pub struct DialTarget {
     pub authorizer: Arc<dyn Authorizer>,
     /// The limits that hold for it.
     pub limits: Arc<Limits>,
+    /// Where the steps of connecting are recorded.
+    pub trace: Trace,
 }
 
 impl fmt::Debug for DialTarget {

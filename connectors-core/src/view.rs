@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::definition::{NetworkSettings, OAuthSettings};
 use crate::names::Slug;
 use crate::protocol::{Era, Implementation};
 use crate::tool::{QuarantinedTool, ToolAnnotations};
@@ -85,6 +86,18 @@ pub struct ConnectorStatus {
     pub quarantined: Vec<QuarantinedTool>,
     /// Names of the headers whose values are in the secret store.
     pub secret_headers: Vec<String>,
+    /// A stable word for the cause of `last_error`, where there is one finer than the state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<&'static str>,
+    /// How it signs in, once it has or the user has chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oauth: Option<OAuthSettings>,
+    /// The scopes that the user has to grant before it can go on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sign_in_scopes: Vec<String>,
+    /// How its servers are reached, where that differs from the rest of this machine.
+    #[serde(skip_serializing_if = "NetworkSettings::is_default")]
+    pub network: NetworkSettings,
 }
 
 /// What a stdio connector starts.
@@ -134,7 +147,14 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
-fn unix_seconds<S: serde::Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn seconds<S: serde::Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    unix_seconds(&Some(*time), serializer)
+}
+
+pub(crate) fn unix_seconds<S: serde::Serializer>(
+    time: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok()) {
         Some(since) => serializer.serialize_some(&since.as_secs()),
         None => serializer.serialize_none(),

@@ -31,7 +31,7 @@ pub(crate) async fn chunk(
 
 /// A whole body of at most `limit` bytes, counted after decompression.
 pub(crate) async fn whole(
-    mut response: Response,
+    response: &mut Response,
     limit: usize,
     closed: &CancellationToken,
 ) -> Result<Bytes, TransportError> {
@@ -41,8 +41,8 @@ pub(crate) async fn whole(
     if announced > limit as u64 {
         return Err(too_large());
     }
-    let Some(first) = chunk(&mut response, closed).await? else { return Ok(Bytes::new()) };
-    let Some(second) = chunk(&mut response, closed).await? else {
+    let Some(first) = chunk(response, closed).await? else { return Ok(Bytes::new()) };
+    let Some(second) = chunk(response, closed).await? else {
         // The common case: one chunk, which needs no copy.
         return if first.len() > limit { Err(too_large()) } else { Ok(first) };
     };
@@ -57,7 +57,7 @@ pub(crate) async fn whole(
             return Err(too_large());
         }
         body.extend_from_slice(&chunk_of_body);
-        next = chunk(&mut response, closed).await?;
+        next = chunk(response, closed).await?;
     }
     Ok(body.into())
 }
@@ -84,16 +84,43 @@ pub(crate) async fn excerpt(mut response: Response, limit: usize, wait: Duration
 /// An HTTP/1 connection is free only once the answer has been read to its end, and an HTTP/2 server that sees many answers
 /// reset may drop the client. The end has often arrived already, or follows at once; a stream that stays open is closed.
 pub(crate) fn release(mut response: Response) {
-    let mut read = 0;
-    loop {
-        match response.chunk().now_or_never() {
-            Some(Ok(Some(chunk))) if read <= LEFTOVER => read += chunk.len(),
-            None => break,
-            Some(_) => return,
-        }
+    if leftover(&mut response).now_or_never().is_none() {
+        wait_for_end(response);
     }
+}
+
+/// As [`release`], but gives the connection one turn first: an end that has arrived together with what was read shows only
+/// after that, and needs no task of its own then.
+pub(crate) async fn finish(response: &mut Option<Response>) {
+    let Some(read) = response else { return };
+    let ended = tokio::select! {
+        biased;
+        () = leftover(read) => true,
+        () = tokio::task::yield_now() => false,
+    };
+    match response.take() {
+        Some(response) if !ended => wait_for_end(response),
+        _ => {}
+    }
+}
+
+fn wait_for_end(mut response: Response) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        runtime.spawn(excerpt(response, LEFTOVER, LEFTOVER_WAIT));
+        runtime.spawn(async move {
+            // A stream that is still open then is closed.
+            let _ = tokio::time::timeout(LEFTOVER_WAIT, leftover(&mut response)).await;
+        });
+    }
+}
+
+/// Reads to the end of an answer, or until that is too far away.
+async fn leftover(response: &mut Response) {
+    let mut read = 0;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        read += chunk.len();
+        if read > LEFTOVER {
+            return;
+        }
     }
 }
 
@@ -115,7 +142,7 @@ mod tests {
     }
 
     async fn read(body: &[u8], limit: usize) -> Result<Bytes, String> {
-        whole(response(body.to_vec()), limit, &CancellationToken::new()).await.map_err(|e| e.to_string())
+        whole(&mut response(body.to_vec()), limit, &CancellationToken::new()).await.map_err(|e| e.to_string())
     }
 
     #[tokio::test]

@@ -1,129 +1,144 @@
-//! Making HTTP clients: the one place that knows of TLS, proxies and pools.
+//! Making HTTP clients: the one place that puts TLS, proxies and pools together.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use connectors_core::TransportError;
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::Verifier;
-use url::{Host, Url};
+use connectors_core::{NetworkSettings, TransportError};
+use rustls::ClientConfig;
+
+use crate::cache::Cache;
+use crate::guard::Guard;
+use crate::names::{Names, Resolver, SystemNames};
+use crate::network::{self, refused};
+use crate::route::Route;
+use crate::tls::{Identity, unusable};
 
 const USER_AGENT: &str = concat!("connectors/", env!("CARGO_PKG_VERSION"));
 
-/// What connectors have to agree on to share a client.
+/// What requests have to agree on to share a client, besides their TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClientSettings {
     /// Longest wait for a connection: name resolution, TCP and TLS.
     pub(crate) connect: Duration,
-    /// No proxy is asked, whatever the environment says.
-    pub(crate) direct: bool,
+    /// The way it takes.
+    pub(crate) route: Route,
+    /// Where it may lead; anywhere if `None`.
+    pub(crate) guard: Option<Guard>,
 }
 
-impl ClientSettings {
-    /// What reaching `endpoint` takes.
-    pub(crate) fn new(endpoint: &Url, connect: Duration) -> Self {
-        Self { connect, direct: is_loopback(endpoint) }
-    }
-}
-
-/// True for a host that is this machine, as far as its name tells. A proxy would take it for itself.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name.strip_suffix('.').unwrap_or(name).eq_ignore_ascii_case("localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
-        None => false,
-    }
-}
-
-/// The clients in use, one per settings: each costs milliseconds to make, and has its own pool and TLS state.
-#[derive(Debug, Default)]
+/// The clients in use, one per settings: each has its own pool. Those with the same identity share its TLS, which costs
+/// milliseconds to set up.
+#[derive(Default)]
 pub(crate) struct Clients {
-    made: Mutex<Vec<(ClientSettings, reqwest::Client)>>,
+    made: Cache<(ClientSettings, Identity), reqwest::Client>,
+    tls: Cache<Identity, ClientConfig>,
+    /// Who resolves names, if it is not the operating system.
+    names: Option<Arc<dyn Names>>,
 }
 
 impl Clients {
-    /// The client for these settings, made on first use.
-    pub(crate) fn get(&self, settings: &ClientSettings) -> Result<reqwest::Client, TransportError> {
-        // Held while a client is made, so that dials that begin together make one, not one each.
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, client)) = made.iter().find(|(known, _)| known == settings) {
-            return Ok(client.clone());
+    pub(crate) fn with_names(names: Arc<dyn Names>) -> Self {
+        Self { names: Some(names), ..Self::default() }
+    }
+
+    /// The client for these settings, made on first use, and anew when a file has changed.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::Refused`] for settings or files that are of no use; [`TransportError::Unreachable`] where this machine has no TLS.
+    pub(crate) async fn get(
+        &self,
+        settings: ClientSettings,
+        network: &NetworkSettings,
+    ) -> Result<reqwest::Client, TransportError> {
+        network::check(network).map_err(refused)?;
+        let identity = if Identity::is_wanted(network) {
+            let network = network.clone();
+            aside(move || Identity::look(&network)).await?.map_err(refused)?
+        } else {
+            Identity::default()
+        };
+        let key = (settings, identity);
+        self.made.get(&key, self.make(&key.0, &key.1)).await
+    }
+
+    async fn make(
+        &self,
+        settings: &ClientSettings,
+        identity: &Identity,
+    ) -> Result<reqwest::Client, TransportError> {
+        let configure = async {
+            let identity = identity.clone();
+            aside(move || identity.configure()).await?
+        };
+        let tls = self.tls.get(identity, configure).await?;
+        let mut builder = reqwest::Client::builder();
+        builder = match &settings.route {
+            Route::Direct => builder.no_proxy(),
+            Route::System => builder,
+            Route::Proxy(proxy) => {
+                builder.proxy(reqwest::Proxy::all(proxy.clone()).map_err(|error| unusable(error.into()))?)
+            }
+        };
+        if self.names.is_some() || settings.guard.is_some() {
+            let names = self.names.clone().unwrap_or_else(|| Arc::new(SystemNames));
+            builder = builder.dns_resolver(Arc::new(Resolver { names, guard: settings.guard.clone() }));
         }
-        let client = make(settings)?;
-        made.push((settings.clone(), client.clone()));
-        Ok(client)
+        builder
+            .tls_backend_preconfigured(tls)
+            .user_agent(USER_AGENT)
+            .connect_timeout(settings.connect)
+            // Followed by hand: credentials must not travel along.
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .build()
+            .map_err(|error| unusable(error.into()))
     }
 }
 
-fn make(settings: &ClientSettings) -> Result<reqwest::Client, TransportError> {
-    let unusable = |source: connectors_core::error::Source| TransportError::Unreachable {
-        reason: "TLS cannot be set up on this machine".into(),
-        source: Some(source),
-    };
-    let builder = reqwest::Client::builder();
-    let builder = if settings.direct { builder.no_proxy() } else { builder };
-    builder
-        .tls_backend_preconfigured(tls().map_err(|e| unusable(e.into()))?)
-        .user_agent(USER_AGENT)
-        .connect_timeout(settings.connect)
-        // Followed by hand: credentials must not travel along.
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .build()
-        .map_err(|e| unusable(e.into()))
-}
-
-fn tls() -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(ring::default_provider());
-    let builder =
-        ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-    let mut config = match Verifier::new(provider) {
-        Ok(verifier) => builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)),
-        Err(error) => {
-            // Local servers over plain HTTP work all the same; https fails with an unknown issuer.
-            tracing::warn!(%error, "no system certificates: https servers will not be trusted");
-            builder.with_root_certificates(RootCertStore::empty())
-        }
-    }
-    .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+/// Runs what blocks where it holds nobody up.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TransportError> {
+    // It fails only where the runtime ends.
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| TransportError::Closed { reason: "the host is shutting down".into() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_client_is_made_once_per_settings() {
+    #[tokio::test]
+    async fn a_client_is_made_once_per_settings_and_shares_its_tls() {
         let clients = Clients::default();
-        let settings = |secs, direct| ClientSettings { connect: Duration::from_secs(secs), direct };
-        for (secs, direct) in [(10, false), (10, false), (5, false), (10, true), (10, false)] {
-            clients.get(&settings(secs, direct)).unwrap();
+        let settings =
+            |secs, route| ClientSettings { connect: Duration::from_secs(secs), route, guard: None };
+        let network = NetworkSettings::default();
+        for (secs, route) in [
+            (10, Route::System),
+            (5, Route::System),
+            (10, Route::Direct),
+            (5, Route::System),
+            (10, Route::System),
+        ] {
+            clients.get(settings(secs, route), &network).await.unwrap();
         }
-        let made: Vec<_> = clients.made.lock().unwrap().iter().map(|(s, _)| s.clone()).collect();
-        assert_eq!(made, [settings(10, false), settings(5, false), settings(10, true)]);
+        let made: Vec<_> = clients.made.keys().into_iter().map(|(settings, _)| settings).collect();
+        assert_eq!(
+            made,
+            [settings(10, Route::Direct), settings(5, Route::System), settings(10, Route::System)]
+        );
+        assert_eq!(clients.tls.keys(), [Identity::default()]);
     }
 
-    #[test]
-    fn this_machine_is_reached_without_a_proxy() {
-        let direct = |url: &str| ClientSettings::new(&url.parse().unwrap(), Duration::ZERO).direct;
-        for url in [
-            "http://localhost:3000/mcp",
-            "https://LOCALHOST./",
-            "http://127.0.0.1/",
-            "http://127.9.8.7:1/",
-            "http://127.1/",
-            "http://[::1]:9/",
-            "http://[::ffff:127.0.0.1]/",
-        ] {
-            assert!(direct(url), "{url}");
-        }
-        for url in ["http://localhost.example/", "http://10.0.0.1/", "http://[fe80::1]/", "http://128.0.0.1/"]
-        {
-            assert!(!direct(url), "{url}");
-        }
+    #[tokio::test]
+    async fn a_file_that_is_of_no_use_is_named() {
+        let mut network = NetworkSettings::default();
+        let missing = std::env::temp_dir().join("no-such-folder/ca.pem").to_string_lossy().into_owned();
+        network.ca_file = Some(missing.clone());
+        let settings = ClientSettings { connect: Duration::from_secs(1), route: Route::Direct, guard: None };
+        let problem = Clients::default().get(settings, &network).await.unwrap_err();
+        assert!(matches!(&problem, TransportError::Refused(_)), "{problem:?}");
+        assert_eq!(problem.to_string(), format!("`network.ca_file`: {missing} does not exist"));
     }
 }

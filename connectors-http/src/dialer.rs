@@ -1,30 +1,53 @@
 //! Opening transports.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use connectors_core::transport::{DialTarget, InvalidDefinition};
 use connectors_core::{ConnectorDefinition, Dialer, Transport, TransportError};
 use url::{ParseError, Url};
 
-use crate::client::{ClientSettings, Clients};
+use crate::client::ClientSettings;
+use crate::connection::{Connection, Outcome};
 use crate::headers::problem_with_name;
+use crate::network::{self, refused};
+use crate::route::Route;
+use crate::stack::HttpStack;
 use crate::transport::HttpTransport;
 use crate::wire::Wire;
 
 /// Dials servers over Streamable HTTP.
 ///
-/// All connectors of one dialer share one HTTP client, with its connection pool and its TLS configuration: compose one
-/// dialer per host process. Nothing is set up before the first dial, and a dial makes no connection.
-#[derive(Debug, Default)]
+/// All connectors of one stack that agree in their network settings share one HTTP client, with its connection pool and its
+/// TLS configuration: compose one dialer per host process. Nothing is set up before the first dial, and a dial makes no
+/// connection. Files that the network settings name are looked at by each dial, and read again when they have changed.
+#[derive(Debug, Clone, Default)]
 pub struct HttpDialer {
-    clients: Clients,
+    stack: HttpStack,
 }
 
 impl HttpDialer {
-    /// A dialer that trusts what the operating system trusts and uses its proxies, but never for servers on this machine.
+    /// A dialer on a stack of its own.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A dialer on a stack that is shared.
+    pub fn on(stack: &HttpStack) -> Self {
+        Self { stack: stack.clone() }
+    }
+
+    /// The client for an endpoint, and the way that it takes.
+    async fn client(
+        &self,
+        endpoint: &Url,
+        definition: &ConnectorDefinition,
+        connect: Duration,
+    ) -> Result<(reqwest::Client, Route), TransportError> {
+        let route = Route::to(endpoint, &definition.network).map_err(refused)?;
+        let settings = ClientSettings { connect, route: route.clone(), guard: None };
+        Ok((self.stack.clients.get(settings, &definition.network).await?, route))
     }
 }
 
@@ -36,17 +59,20 @@ impl Dialer for HttpDialer {
 
     fn check(&self, definition: &ConnectorDefinition) -> Result<(), InvalidDefinition> {
         endpoint(&definition.url)?;
-        match definition.secret_headers.iter().find_map(|name| problem_with_name(name)) {
-            Some(problem) => Err(InvalidDefinition { field: "headers", problem }),
-            None => Ok(()),
+        if let Some(problem) = definition.secret_headers.iter().find_map(|name| problem_with_name(name)) {
+            return Err(InvalidDefinition { field: "headers", problem });
         }
+        network::check(&definition.network)
     }
 
     async fn dial(&self, target: DialTarget) -> Result<Arc<dyn Transport>, TransportError> {
-        let DialTarget { definition, authorizer, limits } = target;
-        let endpoint = endpoint(&definition.url).map_err(|e| TransportError::Refused(e.to_string()))?;
-        let client = self.clients.get(&ClientSettings::new(&endpoint, limits.connect))?;
-        Ok(Arc::new(HttpTransport::new(Wire::new(client, endpoint, authorizer, limits))))
+        let DialTarget { definition, authorizer, limits, trace } = target;
+        let connection = Connection::new(trace);
+        let endpoint = endpoint(&definition.url).map_err(refused)?;
+        let client = self.client(&endpoint, &definition, limits.connect).await.inspect_err(|error| {
+            connection.note(Outcome::NetworkSettings, || error.to_string());
+        })?;
+        Ok(Arc::new(HttpTransport::new(Wire::new(client, endpoint, authorizer, limits, connection))))
     }
 }
 

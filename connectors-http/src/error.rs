@@ -5,28 +5,50 @@ use std::io;
 use std::time::Duration;
 
 use connectors_core::TransportError;
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 use url::Url;
 
-/// The error of a request that was not answered.
-pub(crate) fn unanswered(error: reqwest::Error, url: &Url, connect: Duration) -> TransportError {
+use crate::connection::Outcome;
+use crate::guard::Forbidden;
+use crate::route::{Proxy, Route};
+
+/// A request that was not answered: what the caller is told, and what the trace is.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    pub(crate) outcome: Outcome,
+    pub(crate) error: TransportError,
+}
+
+/// Why a request was not answered that took this way.
+pub(crate) fn unanswered(error: reqwest::Error, url: &Url, connect: Duration, route: &Route) -> Unanswered {
     let place = place(url);
-    if error.is_connect() {
-        if error.is_timeout() {
-            return TransportError::TimedOut { what: "connecting", limit: connect };
-        }
-        return TransportError::Unreachable {
-            reason: no_connection(&error, url, &place),
-            source: Some(Box::new(error.without_url())),
+    if let Some(forbidden) = find::<Forbidden>(&error) {
+        let error = TransportError::Refused(forbidden.to_string());
+        return Unanswered { outcome: Outcome::AddressRefused, error };
+    }
+    if error.is_connect() && error.is_timeout() {
+        let error = TransportError::TimedOut { what: "connecting", limit: connect };
+        return Unanswered { outcome: Outcome::ConnectTimeout, error };
+    }
+    let refused_certificate = find::<rustls::Error>(&error).is_some_and(is_about_our_certificate);
+    if error.is_connect() || refused_certificate {
+        let (outcome, reason) = match route.proxy(url) {
+            Some(proxy) => no_connection_through(&proxy, &error, url, &place),
+            None => no_connection(&error, url, &place),
         };
+        let source = Some(Box::new(error.without_url()).into());
+        return Unanswered { outcome, error: TransportError::Unreachable { reason, source } };
     }
     if error.is_builder() {
-        return TransportError::Refused(format!("no request can be made for the URL at {place}"));
+        let error = TransportError::Refused(format!("no request can be made for the URL at {place}"));
+        return Unanswered { outcome: Outcome::AddressRefused, error };
     }
     if find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse) {
-        return TransportError::Malformed(format!("what listens at {place} does not speak HTTP"));
+        let error = TransportError::Malformed(format!("what listens at {place} does not speak HTTP"));
+        return Unanswered { outcome: Outcome::NotHttp, error };
     }
-    TransportError::Closed { reason: format!("{place} closed the connection before it answered") }
+    let reason = format!("{place} closed the connection before it answered");
+    Unanswered { outcome: Outcome::NoAnswer, error: TransportError::Closed { reason } }
 }
 
 /// The error of an answer that broke off.
@@ -55,48 +77,110 @@ pub(crate) fn place(url: &Url) -> String {
     }
 }
 
-fn no_connection(error: &reqwest::Error, url: &Url, place: &str) -> String {
+fn no_connection(error: &reqwest::Error, url: &Url, place: &str) -> (Outcome, String) {
     let host = url.host_str().unwrap_or_default();
     if error.is_dns() {
-        return format!("the name `{host}` does not resolve");
+        return (Outcome::NameNotResolved, format!("the name `{host}` does not resolve"));
     }
     if let Some(tls) = find::<rustls::Error>(error) {
         return tls_problem(tls, host, place);
     }
     match find::<io::Error>(error).map(io::Error::kind) {
-        Some(io::ErrorKind::ConnectionRefused) => format!("nothing listens at {place} (connection refused)"),
+        Some(io::ErrorKind::ConnectionRefused) => {
+            (Outcome::ConnectionRefused, format!("nothing listens at {place} (connection refused)"))
+        }
         Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
-            format!("there is no route to {place} from this machine")
+            (Outcome::Unreachable, format!("there is no route to {place} from this machine"))
         }
         Some(
             io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::UnexpectedEof,
         ) => {
-            format!("{place} closed the connection while it was set up")
+            let broken = format!("{place} closed the connection while it was set up");
+            (if url.scheme() == "https" { Outcome::TlsFailed } else { Outcome::Unreachable }, broken)
         }
-        _ => format!("no connection to {place} could be made"),
+        _ => (Outcome::Unreachable, format!("no connection to {place} could be made")),
     }
 }
 
-fn tls_problem(error: &rustls::Error, host: &str, place: &str) -> String {
+fn no_connection_through(proxy: &Proxy, error: &reqwest::Error, url: &Url, place: &str) -> (Outcome, String) {
+    let host = url.host_str().unwrap_or_default();
+    let via = &proxy.place;
+    if let Some(tls) = find::<rustls::Error>(error) {
+        if url.scheme() == "https" && !proxy.is_https {
+            return tls_problem(tls, host, place);
+        }
+        return (Outcome::ProxyFailed, format!("no TLS connection by way of the proxy {via} could be made"));
+    }
+    if error.is_dns() {
+        return (Outcome::ProxyFailed, format!("the name of the proxy {via} does not resolve"));
+    }
+    let reason = match find::<io::Error>(error).map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => {
+            format!("no proxy listens at {via} (connection refused)")
+        }
+        Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
+            format!("there is no route to the proxy {via} from this machine")
+        }
+        _ => format!("the proxy {via} makes no connection to {place}"),
+    };
+    (Outcome::ProxyFailed, reason)
+}
+
+fn tls_problem(error: &rustls::Error, host: &str, place: &str) -> (Outcome, String) {
     match error {
         rustls::Error::InvalidCertificate(problem) => {
-            format!("the certificate of `{host}` {}", certificate_problem(problem))
+            let (outcome, problem) = certificate_problem(problem);
+            (outcome, format!("the certificate of `{host}` {problem}"))
         }
-        rustls::Error::InvalidMessage(_) => format!("what listens at {place} does not speak TLS"),
-        rustls::Error::AlertReceived(_) => format!("{place} refused the TLS connection"),
-        _ => format!("no TLS connection to {place} could be made"),
+        rustls::Error::InvalidMessage(_) => {
+            (Outcome::TlsFailed, format!("what listens at {place} does not speak TLS"))
+        }
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            (Outcome::TlsClientCertificate, format!("{place} wants a client certificate"))
+        }
+        error if is_about_our_certificate(error) => {
+            (Outcome::TlsClientCertificate, format!("{place} does not accept the client certificate"))
+        }
+        rustls::Error::AlertReceived(_) => {
+            (Outcome::TlsFailed, format!("{place} refused the TLS connection"))
+        }
+        _ => (Outcome::TlsFailed, format!("no TLS connection to {place} could be made")),
     }
 }
 
-fn certificate_problem(problem: &CertificateError) -> &'static str {
+/// True for what a server says of the certificate that this client showed. With TLS 1.3 it does so only after the handshake,
+/// in place of an answer.
+fn is_about_our_certificate(error: &rustls::Error) -> bool {
+    use AlertDescription as A;
+    matches!(
+        error,
+        rustls::Error::AlertReceived(
+            A::CertificateRequired
+                | A::BadCertificate
+                | A::UnsupportedCertificate
+                | A::CertificateRevoked
+                | A::CertificateExpired
+                | A::CertificateUnknown
+                | A::UnknownCA
+        )
+    )
+}
+
+fn certificate_problem(problem: &CertificateError) -> (Outcome, &'static str) {
     use CertificateError as E;
     match problem {
-        E::Expired | E::ExpiredContext { .. } => "has expired",
-        E::NotValidYet | E::NotValidYetContext { .. } => "is not valid yet (is this machine's clock right?)",
-        E::NotValidForName | E::NotValidForNameContext { .. } => "is for another name",
-        E::UnknownIssuer => "is issued by an authority that this machine does not trust",
-        E::Revoked => "has been revoked",
-        _ => "is not accepted by this machine",
+        E::Expired | E::ExpiredContext { .. } => (Outcome::TlsExpired, "has expired"),
+        E::NotValidYet | E::NotValidYetContext { .. } => {
+            (Outcome::TlsExpired, "is not valid yet (is this machine's clock right?)")
+        }
+        E::NotValidForName | E::NotValidForNameContext { .. } => {
+            (Outcome::TlsWrongName, "is for another name")
+        }
+        E::UnknownIssuer => {
+            (Outcome::TlsUnknownIssuer, "is issued by an authority that this machine does not trust")
+        }
+        E::Revoked => (Outcome::TlsFailed, "has been revoked"),
+        _ => (Outcome::TlsFailed, "is not accepted by this machine"),
     }
 }
 
@@ -142,24 +226,34 @@ mod tests {
             let found = find::<rustls::Error>(&wrapped).unwrap().clone();
             tls_problem(&found, "h.example", "h.example:8443")
         };
-        assert_eq!(problem(CertificateError::Expired), "the certificate of `h.example` has expired");
-        assert_eq!(
-            problem(CertificateError::UnknownIssuer),
-            "the certificate of `h.example` is issued by an authority that this machine does not trust"
-        );
-        assert_eq!(
-            problem(CertificateError::NotValidForName),
-            "the certificate of `h.example` is for another name"
-        );
-        assert_eq!(
-            problem(CertificateError::BadSignature),
-            "the certificate of `h.example` is not accepted by this machine"
-        );
+        for (error, outcome, expected) in [
+            (CertificateError::Expired, Outcome::TlsExpired, "has expired"),
+            (
+                CertificateError::UnknownIssuer,
+                Outcome::TlsUnknownIssuer,
+                "is issued by an authority that this machine does not trust",
+            ),
+            (CertificateError::NotValidForName, Outcome::TlsWrongName, "is for another name"),
+            (CertificateError::BadSignature, Outcome::TlsFailed, "is not accepted by this machine"),
+        ] {
+            assert_eq!(problem(error), (outcome, format!("the certificate of `h.example` {expected}")));
+        }
     }
 
     #[test]
     fn a_port_that_speaks_no_tls_is_said_to() {
         let error = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
-        assert_eq!(tls_problem(&error, "h", "h:80"), "what listens at h:80 does not speak TLS");
+        assert_eq!(
+            tls_problem(&error, "h", "h:80"),
+            (Outcome::TlsFailed, "what listens at h:80 does not speak TLS".into())
+        );
+    }
+
+    #[test]
+    fn a_server_that_wants_a_client_certificate_is_told_from_one_that_refuses_tls() {
+        let alert = |alert| tls_problem(&rustls::Error::AlertReceived(alert), "h", "h:443").0;
+        assert_eq!(alert(AlertDescription::CertificateRequired), Outcome::TlsClientCertificate);
+        assert_eq!(alert(AlertDescription::UnknownCA), Outcome::TlsClientCertificate);
+        assert_eq!(alert(AlertDescription::HandshakeFailure), Outcome::TlsFailed);
     }
 }

@@ -4,7 +4,7 @@ use connectors_core::TransportError;
 use reqwest::Response;
 use tokio_util::sync::CancellationToken;
 
-use crate::body::{chunk, release, size};
+use crate::body::{chunk, finish, size};
 use crate::sse::{Decoder, Event};
 
 /// An event stream, which may go on over several answers.
@@ -58,10 +58,8 @@ impl EventStream {
     }
 
     /// Ends the stream, nothing more being needed of it.
-    pub(crate) fn release(&mut self) {
-        if let Some(response) = self.response.take() {
-            release(response);
-        }
+    pub(crate) async fn finish(&mut self) {
+        finish(&mut self.response).await;
     }
 }
 

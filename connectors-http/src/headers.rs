@@ -4,7 +4,7 @@ use connectors_core::TransportError;
 use connectors_core::authorizer::SecretHeader;
 use connectors_core::protocol::ProtocolVersion;
 use connectors_core::transport::Mirror;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
 
 use crate::header_value::encode;
@@ -18,6 +18,7 @@ const PARAM: &str = "mcp-param-";
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const JSON_OR_EVENTS: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
 /// Headers that decide how a message is framed; a user's value for one would break the connection.
@@ -72,6 +73,9 @@ pub(crate) fn get(
 ) -> HeaderMap {
     let mut headers = of_session(session, version);
     headers.insert(ACCEPT, EVENTS);
+    // The stream keeps its connection to itself while it lasts; where the server has none, the connection, opened while others
+    // were busy, would lie idle. (HTTP/2 leaves the header out.)
+    headers.insert(CONNECTION, CLOSE);
     if let Some(id) = last_event_id.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok()) {
         headers.insert(LAST_EVENT_ID, id);
     }
@@ -205,7 +209,12 @@ mod tests {
         assert_eq!(headers[LAST_EVENT_ID].as_bytes(), "événement-1".as_bytes());
         assert_eq!(
             listed(&get(&session(), session().version(), Some("a\u{1}b"))),
-            ["accept: text/event-stream", "mcp-protocol-version: 2025-11-25", "mcp-session-id: abc",]
+            [
+                "accept: text/event-stream",
+                "connection: close",
+                "mcp-protocol-version: 2025-11-25",
+                "mcp-session-id: abc",
+            ]
         );
     }
 

@@ -1,6 +1,5 @@
 //! What arrives for one request.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use connectors_core::TransportError;
@@ -20,7 +19,7 @@ pub(crate) struct Reply {
     wire: Arc<Wire>,
     id: RequestId,
     /// Messages read but not yet delivered.
-    queue: VecDeque<Incoming>,
+    queue: std::vec::IntoIter<Incoming>,
     rest: Rest,
 }
 
@@ -28,7 +27,7 @@ pub(crate) struct Reply {
 #[expect(clippy::large_enum_variant, reason = "it lives in the one allocation of its stream")]
 enum Rest {
     Json(Response),
-    Events(EventStream, Option<Resumption>),
+    Events(EventStream, Option<Box<Resumption>>),
     /// Nothing, though the response was not among it.
     NoResponse,
     Nothing,
@@ -53,7 +52,7 @@ impl Resumption {
 impl Reply {
     /// An answer that is one JSON document.
     pub(crate) fn json(wire: Arc<Wire>, id: RequestId, response: Response) -> ReplyStream {
-        Self { wire, id, queue: VecDeque::new(), rest: Rest::Json(response) }.into_stream()
+        Self::stream(wire, id, Rest::Json(response))
     }
 
     /// An answer that is a stream of events.
@@ -64,11 +63,12 @@ impl Reply {
         resumption: Option<Resumption>,
     ) -> ReplyStream {
         let events = EventStream::new(response, wire.limits.event_bytes, wire.closed.clone());
-        Self { wire, id, queue: VecDeque::new(), rest: Rest::Events(events, resumption) }.into_stream()
+        Self::stream(wire, id, Rest::Events(events, resumption.map(Box::new)))
     }
 
-    fn into_stream(self) -> ReplyStream {
-        stream::unfold(self, |mut reply| async move {
+    fn stream(wire: Arc<Wire>, id: RequestId, rest: Rest) -> ReplyStream {
+        let reply = Self { wire, id, queue: Vec::new().into_iter(), rest };
+        stream::unfold(reply, |mut reply| async move {
             let item = reply.next().await?;
             Some((item, reply))
         })
@@ -77,114 +77,113 @@ impl Reply {
     }
 
     async fn next(&mut self) -> Option<Result<Incoming, TransportError>> {
+        let Self { wire, id, queue, rest } = self;
         loop {
-            if let Some(message) = self.queue.pop_front() {
+            if let Some(message) = queue.find(|message| is_wanted(message, id)) {
                 return Some(Ok(message));
             }
-            let more = match std::mem::replace(&mut self.rest, Rest::Nothing) {
+            // Where it is, not moved out and in again: it is large, and every answer comes this way.
+            let more = match rest {
                 Rest::Nothing => return None,
                 Rest::NoResponse => Err(TransportError::Malformed(
                     "the server's answer does not hold the response to the request".into(),
                 )),
-                Rest::Json(response) => self.read_json(response).await.inspect(|messages| {
-                    if !is_answered(messages, &self.id) {
-                        self.rest = Rest::NoResponse;
-                    }
-                }),
-                Rest::Events(mut events, mut resumption) => {
-                    let more = self.read_event(&mut events, &mut resumption).await;
-                    match &more {
-                        Ok(messages) if is_answered(messages, &self.id) => events.release(),
-                        Ok(_) => self.rest = Rest::Events(events, resumption),
-                        Err(_) => {}
-                    }
-                    more
+                Rest::Json(response) => read_json(wire, response).await,
+                Rest::Events(events, resumption) => read_event(wire, events, resumption).await,
+            };
+            let messages = match more {
+                Ok(messages) => messages,
+                Err(error) => {
+                    *rest = Rest::Nothing;
+                    return Some(Err(error));
                 }
             };
-            match more {
-                Ok(messages) => {
-                    self.queue.extend(messages.into_iter().filter(|message| is_wanted(message, &self.id)));
+            match (&mut *rest, is_answered(&messages, id)) {
+                (Rest::Events(..), false) => {}
+                (Rest::Events(events, _), true) => {
+                    events.finish().await;
+                    *rest = Rest::Nothing;
                 }
-                Err(error) => return Some(Err(error)),
+                (_, true) => *rest = Rest::Nothing,
+                (_, false) => *rest = Rest::NoResponse,
             }
+            *queue = messages.into_iter();
         }
     }
+}
 
-    async fn read_json(&self, response: Response) -> Result<Vec<Incoming>, TransportError> {
-        let body = whole(response, self.wire.limits.reply_bytes, &self.wire.closed).await?;
-        if body.is_empty() {
-            return Err(TransportError::Malformed("the server's answer is empty".into()));
-        }
-        parse(&body)
+async fn read_json(wire: &Wire, response: &mut Response) -> Result<Vec<Incoming>, TransportError> {
+    let body = whole(response, wire.limits.reply_bytes, &wire.closed).await?;
+    if body.is_empty() {
+        return Err(TransportError::Malformed("the server's answer is empty".into()));
     }
+    parse(&body)
+}
 
-    /// Reads the next event that carries messages, over as many connections as that takes.
-    async fn read_event(
-        &self,
-        events: &mut EventStream,
-        resumption: &mut Option<Resumption>,
-    ) -> Result<Vec<Incoming>, TransportError> {
-        loop {
-            let before = events.decoder().last_event_id().map(ToOwned::to_owned);
-            let end = match events.next().await {
-                Ok(Some(event)) => {
-                    if let Some(resumption) = resumption {
-                        resumption.moved = true;
-                    }
-                    return parse(&event.data);
+/// Reads the next event that carries messages, over as many connections as that takes.
+async fn read_event(
+    wire: &Wire,
+    events: &mut EventStream,
+    resumption: &mut Option<Box<Resumption>>,
+) -> Result<Vec<Incoming>, TransportError> {
+    loop {
+        let before = events.decoder().last_event_id().map(ToOwned::to_owned);
+        let end = match events.next().await {
+            Ok(Some(event)) => {
+                if let Some(resumption) = resumption {
+                    resumption.moved = true;
                 }
-                Ok(None) => None,
-                Err(error @ TransportError::Closed { .. }) => Some(error),
-                Err(error) => return Err(error),
-            };
-            let (Some(resumption), Some(_)) = (&mut *resumption, events.decoder().last_event_id()) else {
-                return Err(end.unwrap_or_else(|| closed("the server ended the stream before it answered")));
-            };
-            resumption.moved |= events.decoder().last_event_id() != before.as_deref();
-            match (std::mem::take(&mut resumption.moved), end) {
-                (true, _) => resumption.pace.progress(),
-                (false, None) => resumption.pace.idle(),
-                (false, Some(_)) => resumption.pace.failed(),
+                return parse(&event.data);
             }
-            // Rare, and large: kept out of the future that every answer is read with.
-            Box::pin(self.resume(events, resumption)).await?;
+            Ok(None) => None,
+            Err(error @ TransportError::Closed { .. }) => Some(error),
+            Err(error) => return Err(error),
+        };
+        let (Some(resumption), Some(_)) = (&mut *resumption, events.decoder().last_event_id()) else {
+            return Err(end.unwrap_or_else(|| closed("the server ended the stream before it answered")));
+        };
+        resumption.moved |= events.decoder().last_event_id() != before.as_deref();
+        match (std::mem::take(&mut resumption.moved), end) {
+            (true, _) => resumption.pace.progress(),
+            (false, None) => resumption.pace.idle(),
+            (false, Some(_)) => resumption.pace.failed(),
         }
+        // Rare, and large: kept out of the future that every answer is read with.
+        Box::pin(resume(wire, events, resumption)).await?;
     }
+}
 
-    async fn resume(
-        &self,
-        events: &mut EventStream,
-        resumption: &mut Resumption,
-    ) -> Result<(), TransportError> {
-        loop {
-            let Some(wait) = resumption.pace.wait(events.decoder().retry()) else {
-                return Err(closed("the stream ended before the answer and could not be resumed"));
-            };
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = self.wire.closed.cancelled() => return Err(crate::error::shut()),
+async fn resume(
+    wire: &Wire,
+    events: &mut EventStream,
+    resumption: &mut Resumption,
+) -> Result<(), TransportError> {
+    loop {
+        let Some(wait) = resumption.pace.wait(events.decoder().retry()) else {
+            return Err(closed("the stream ended before the answer and could not be resumed"));
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = wire.closed.cancelled() => return Err(crate::error::shut()),
+        }
+        let last_event_id = events.decoder().last_event_id();
+        match request(wire, &resumption.session, resumption.version, last_event_id).await {
+            Ok(response) => {
+                events.go_on(response);
+                return Ok(());
             }
-            let last_event_id = events.decoder().last_event_id();
-            match request(&self.wire, &resumption.session, resumption.version, last_event_id).await {
-                Ok(response) => {
-                    events.go_on(response);
-                    return Ok(());
-                }
-                Err(error) if is_passing(&error) && !self.wire.closed.is_cancelled() => {
-                    tracing::debug!(%error, "a stream could not be resumed yet");
-                    resumption.pace.failed();
-                }
-                // Not `SessionExpired`: that would say that the request may be sent again.
-                Err(TransportError::SessionExpired) => {
-                    return Err(closed("the server ended the session before it answered"));
-                }
-                Err(TransportError::Status { .. } | TransportError::Malformed(_)) => {
-                    return Err(closed(
-                        "the stream ended before the answer, and the server does not resume it",
-                    ));
-                }
-                Err(error) => return Err(error),
+            Err(error) if is_passing(&error) && !wire.closed.is_cancelled() => {
+                tracing::debug!(%error, "a stream could not be resumed yet");
+                resumption.pace.failed();
             }
+            // Not `SessionExpired`: that would say that the request may be sent again.
+            Err(TransportError::SessionExpired) => {
+                return Err(closed("the server ended the session before it answered"));
+            }
+            Err(TransportError::Status { .. } | TransportError::Malformed(_)) => {
+                return Err(closed("the stream ended before the answer, and the server does not resume it"));
+            }
+            Err(error) => return Err(error),
         }
     }
 }
@@ -237,11 +236,7 @@ mod tests {
     const RESPONSE: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"ok":true}}"#;
 
     fn wire(limits: Limits) -> Arc<Wire> {
-        let client = crate::client::Clients::default()
-            .get(&crate::client::ClientSettings { connect: limits.connect, direct: false })
-            .unwrap();
-        let endpoint = "http://h.example/".parse().unwrap();
-        Arc::new(Wire::new(client, endpoint, Arc::new(StaticHeaders::default()), Arc::new(limits)))
+        Arc::new(Wire::unconnected(Arc::new(StaticHeaders::default()), limits))
     }
 
     /// What the stream delivers, in words.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use connectors_core::TransportError;
 use connectors_core::protocol::{Incoming, RpcError, code, read_messages};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
@@ -32,10 +32,17 @@ pub(crate) enum Content {
 
 /// Reads from the head what the body is.
 pub(crate) fn content(response: &Response) -> Content {
+    if response.content_length() == Some(0) || response.status() == StatusCode::NO_CONTENT {
+        return Content::Nothing;
+    }
+    // As most servers write them.
+    match response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes) {
+        Some(b"application/json") => return Content::Json,
+        Some(b"text/event-stream") => return Content::Events,
+        _ => {}
+    }
     let media_type = media_type(response.headers());
-    let empty = response.content_length() == Some(0) || response.status() == StatusCode::NO_CONTENT;
     match media_type.as_deref() {
-        _ if empty => Content::Nothing,
         Some("application/json") => Content::Json,
         Some("text/event-stream") => Content::Events,
         _ if response.status() == StatusCode::ACCEPTED => Content::Nothing,

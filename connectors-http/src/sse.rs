@@ -12,7 +12,7 @@ mod cut;
 /// One event that carries data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// The `event` field; `None` where it was absent or empty, which means `message`.
+    /// The `event` field; `None` for `message`, which it is too where it was absent or empty.
     pub name: Option<String>,
     /// The `data` lines, joined by line feeds. Not checked to be UTF-8.
     pub data: Vec<u8>,
@@ -21,7 +21,7 @@ pub struct Event {
 impl Event {
     /// True if this is an event of the default type, the one that carries JSON-RPC messages.
     pub fn is_message(&self) -> bool {
-        self.name.as_deref().is_none_or(|name| name == "message")
+        self.name.as_deref().is_none_or(|name| name == MESSAGE)
     }
 }
 
@@ -97,6 +97,7 @@ const MAX_ID: usize = 4096;
 /// What a line may leave allocated for the next.
 const KEPT: usize = 4096;
 
+const MESSAGE: &str = "message";
 const BOM: &[u8] = b"\xef\xbb\xbf";
 const DATA: &[u8] = b"data:";
 
@@ -163,10 +164,17 @@ impl Decoder {
                 self.extend_line(&chunk)?;
                 break;
             };
-            self.extend_line(&chunk[..end])?;
+            let line = &chunk[..end];
+            let event = if self.is_at_line_start() && self.data.len() + line.len() <= self.limit {
+                // The common case: nothing of the line has to be gathered.
+                self.take_line(line)
+            } else {
+                self.extend_line(line)?;
+                self.end_line()
+            };
             self.after_cr = chunk[end] == b'\r';
             chunk.advance(end + 1);
-            if let Some(event) = self.end_line() {
+            if let Some(event) = event {
                 self.chunk = chunk;
                 return event.map(Some);
             }
@@ -182,6 +190,10 @@ impl Decoder {
     /// How long the server wants a client to wait before it reconnects, if it has said so.
     pub fn retry(&self) -> Option<Duration> {
         self.retry
+    }
+
+    fn is_at_line_start(&self) -> bool {
+        self.line == Line::Unknown && self.head.is_empty()
     }
 
     /// Adds bytes that hold no line end to the line being read.
@@ -268,17 +280,23 @@ impl Decoder {
         let mut event = None;
         if matches!(line, Line::Unknown | Line::Field) {
             let head = std::mem::take(&mut self.head);
-            let stripped = if self.at_start { head.strip_prefix(BOM) } else { None };
-            match stripped.unwrap_or(&head) {
-                [] => event = self.dispatch(),
-                field => self.take_field(field),
-            }
+            event = self.take_line(&head);
             self.head = head;
         }
         self.head.clear();
         self.head.shrink_to(KEPT);
         self.at_start = false;
         event
+    }
+
+    /// Reads a whole line, without its end.
+    fn take_line(&mut self, line: &[u8]) -> Option<Result<Event, EventTooLarge>> {
+        let stripped = if std::mem::take(&mut self.at_start) { line.strip_prefix(BOM) } else { None };
+        match stripped.unwrap_or(line) {
+            [] => return self.dispatch(),
+            field => self.take_field(field),
+        }
+        None
     }
 
     fn take_field(&mut self, line: &[u8]) {
@@ -292,6 +310,7 @@ impl Decoder {
                 self.begin_value();
                 self.extend_data(value);
             }
+            b"event" if value == MESSAGE.as_bytes() => self.name = None,
             b"event" => self.name = Some(String::from_utf8_lossy(value).into_owned()),
             b"id" if !value.contains(&0) && value.len() <= MAX_ID => {
                 self.pending_id = Some(String::from_utf8_lossy(value).into_owned());

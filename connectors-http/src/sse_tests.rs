@@ -74,7 +74,8 @@ fn one_space_after_the_colon_is_no_part_of_the_value() {
 #[test]
 fn comments_unknown_fields_and_events_without_data_deliver_nothing() {
     assert_eq!(events(": keep-alive\n\nevent: ping\n\ndatum: 1\ndataset: 2\n\n:data: x\n\ndata\n\n"), []);
-    // The name of an event without data does not stick to the next.
+    // The name of an event without data does not stick to the next, nor does that of the default type.
+    assert_eq!(events("event: message\ndata: 1\n\ndata: 2\n\n"), [message("1"), message("2")]);
     assert_eq!(events("event: ping\n\ndata: 1\n\n"), [message("1")]);
 }
 

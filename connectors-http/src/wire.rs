@@ -4,27 +4,32 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use connectors_core::authorizer::{Authorizer, Challenge, ChallengeResponse, RequestTarget};
+use connectors_core::authorizer::{Authorizer, Challenge, ChallengeResponse, RequestTarget, SecretHeader};
 use connectors_core::{Limits, TransportError};
-use reqwest::header::{HeaderMap, HeaderName, LOCATION, WWW_AUTHENTICATE};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Method, Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::body::release;
-use crate::error::{shut, unanswered};
+use crate::connection::{Connection, Outcome};
+use crate::error::{place, shut, unanswered};
 use crate::headers::add_secrets;
 use crate::redirect::{self, MAX_REDIRECTS};
+use crate::route::Route;
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// One endpoint, and what every request to it needs.
 pub(crate) struct Wire {
     client: reqwest::Client,
+    /// The way that the client takes.
+    route: Route,
     /// Where requests go: the configured URL, or where it has moved to for good.
     endpoint: ArcSwap<Url>,
     authorizer: Arc<dyn Authorizer>,
     pub(crate) limits: Arc<Limits>,
+    connection: Arc<Connection>,
     /// Cancelled when the transport is closed.
     pub(crate) closed: CancellationToken,
 }
@@ -64,22 +69,26 @@ impl Verb {
 
 impl Wire {
     pub(crate) fn new(
-        client: reqwest::Client,
+        (client, route): (reqwest::Client, Route),
         endpoint: Url,
         authorizer: Arc<dyn Authorizer>,
         limits: Arc<Limits>,
+        connection: Connection,
     ) -> Self {
         let endpoint = ArcSwap::from_pointee(endpoint);
-        Self { client, endpoint, authorizer, limits, closed: CancellationToken::new() }
+        let (connection, closed) = (Arc::new(connection), CancellationToken::new());
+        Self { client, route, endpoint, authorizer, limits, connection, closed }
     }
 
     /// The same at another address of the same origin, until `closed` is cancelled.
     pub(crate) fn at(&self, endpoint: Url, closed: CancellationToken) -> Self {
         Self {
             client: self.client.clone(),
+            route: self.route.clone(),
             endpoint: ArcSwap::from_pointee(endpoint),
             authorizer: Arc::clone(&self.authorizer),
             limits: Arc::clone(&self.limits),
+            connection: Arc::clone(&self.connection),
             closed,
         }
     }
@@ -110,13 +119,20 @@ impl Wire {
         let mut redirects = 0;
         let mut moved_for_good = true;
         loop {
-            let response = self.attempt(outgoing, &url).await?;
+            let (response, secrets) = self.attempt(outgoing, &url).await?;
             let status = response.status();
+            let onward = redirected(outgoing.verb, &response, &url);
+            self.note_answer(&response, onward.as_ref().err(), &url);
             if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
                 let challenge = challenge(&response, &url);
                 release(response);
-                self.meet(challenge, &mut challenged).await?;
-            } else if let Some(to) = redirected(outgoing.verb, &response, &url)? {
+                self.meet(challenge, &secrets, &mut challenged).await?;
+                continue;
+            }
+            if let Some(nonce) = response.headers().get(DPOP_NONCE) {
+                self.authorizer.nonce(url.as_str(), &text(nonce));
+            }
+            if let Some(to) = onward? {
                 release(response);
                 redirects += 1;
                 if redirects > MAX_REDIRECTS {
@@ -134,7 +150,12 @@ impl Wire {
         }
     }
 
-    async fn attempt(&self, outgoing: &Outgoing, url: &Url) -> Result<Response, TransportError> {
+    /// One request, and the credentials that it carried.
+    async fn attempt(
+        &self,
+        outgoing: &Outgoing,
+        url: &Url,
+    ) -> Result<(Response, Vec<SecretHeader>), TransportError> {
         let target = RequestTarget { method: outgoing.verb.name(), url: url.as_str().to_owned() };
         let secrets = self.authorizer.headers(&target).await.map_err(from_authorizer)?;
         let mut request = Request::new(outgoing.verb.method(), url.clone());
@@ -144,15 +165,53 @@ impl Wire {
         if outgoing.verb == Verb::Post {
             *request.body_mut() = Some(outgoing.body.clone().into());
         }
-        self.client.execute(request).await.map_err(|e| unanswered(e, url, self.limits.connect))
+        match self.client.execute(request).await {
+            Ok(response) => Ok((response, secrets)),
+            Err(error) => {
+                let failed = unanswered(error, url, self.limits.connect, &self.route);
+                self.note(failed.outcome, || failed.error.to_string());
+                Err(failed.error)
+            }
+        }
+    }
+
+    /// Takes down how the connection fares. The last words of a closed transport are no part of that.
+    fn note(&self, outcome: Outcome, seen: impl FnOnce() -> String) {
+        if !self.closed.is_cancelled() {
+            self.connection.note(outcome, seen);
+        }
+    }
+
+    fn note_answer(&self, response: &Response, refused: Option<&TransportError>, url: &Url) {
+        match refused {
+            Some(refused) => self.note(Outcome::RedirectRefused, || refused.to_string()),
+            None => self.note(Outcome::Connected, || {
+                let address = response.remote_addr().map(|address| format!(" ({address})"));
+                let proxy =
+                    self.route.proxy(url).map(|proxy| format!(" by way of the proxy {}", proxy.place));
+                format!(
+                    "{}{}{} answered over {:?} with status {}",
+                    place(url),
+                    proxy.unwrap_or_default(),
+                    address.unwrap_or_default(),
+                    response.version(),
+                    response.status().as_u16()
+                )
+            }),
+        }
     }
 
     /// Has the authorizer answer a refusal: `Ok` to send once more.
-    async fn meet(&self, challenge: Challenge, challenged: &mut bool) -> Result<(), TransportError> {
+    async fn meet(
+        &self,
+        challenge: Challenge,
+        sent: &[SecretHeader],
+        challenged: &mut bool,
+    ) -> Result<(), TransportError> {
         let forbidden = if std::mem::replace(challenged, true) {
             challenge.status == StatusCode::FORBIDDEN
         } else {
-            match self.authorizer.challenged(&challenge).await.map_err(from_authorizer)? {
+            match self.authorizer.challenged(&challenge, sent).await.map_err(from_authorizer)? {
                 ChallengeResponse::Retry => return Ok(()),
                 ChallengeResponse::Forbidden => true,
                 // `SignIn`, and what a later version may add.
@@ -176,11 +235,26 @@ fn redirected(verb: Verb, response: &Response, from: &Url) -> Result<Option<Url>
 }
 
 fn challenge(response: &Response, url: &Url) -> Challenge {
-    let text = |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let mut challenge = Challenge::new(response.status().as_u16(), url.as_str());
     challenge.www_authenticate = response.headers().get_all(WWW_AUTHENTICATE).iter().map(text).collect();
     challenge.dpop_nonce = response.headers().get(DPOP_NONCE).map(text);
     challenge
+}
+
+#[cfg(test)]
+impl Wire {
+    /// For tests that send nothing.
+    pub(crate) fn unconnected(authorizer: Arc<dyn Authorizer>, limits: Limits) -> Self {
+        let tls = crate::tls::Identity::default().configure().unwrap();
+        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
+        let endpoint = "https://h.example/mcp".parse().unwrap();
+        let (limits, connection) = (Arc::new(limits), Connection::default());
+        Self::new((client, Route::Direct), endpoint, authorizer, limits, connection)
+    }
+}
+
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
 #[cfg(test)]
@@ -190,15 +264,7 @@ mod tests {
     use super::*;
 
     fn wire(authorizer: MockAuthorizer) -> Wire {
-        let client = crate::client::Clients::default()
-            .get(&crate::client::ClientSettings { connect: std::time::Duration::from_secs(1), direct: false })
-            .unwrap();
-        Wire::new(
-            client,
-            "https://h.example/mcp".parse().unwrap(),
-            Arc::new(authorizer),
-            Arc::new(Limits::default()),
-        )
+        Wire::unconnected(Arc::new(authorizer), Limits::default())
     }
 
     fn refused(result: Result<(), TransportError>) -> (bool, u16) {
@@ -211,11 +277,11 @@ mod tests {
     #[tokio::test]
     async fn the_authorizer_is_asked_once_per_request() {
         let mut authorizer = MockAuthorizer::new();
-        authorizer.expect_challenged().times(1).returning(|_| Ok(ChallengeResponse::Retry));
+        authorizer.expect_challenged().times(1).returning(|_, _| Ok(ChallengeResponse::Retry));
         let wire = wire(authorizer);
         let mut challenged = false;
-        wire.meet(Challenge::new(401, "u"), &mut challenged).await.unwrap();
-        assert_eq!(refused(wire.meet(Challenge::new(403, "u"), &mut challenged).await), (true, 403));
+        wire.meet(Challenge::new(401, "u"), &[], &mut challenged).await.unwrap();
+        assert_eq!(refused(wire.meet(Challenge::new(403, "u"), &[], &mut challenged).await), (true, 403));
     }
 
     #[tokio::test]
@@ -223,8 +289,8 @@ mod tests {
         for (answer, forbidden) in [(ChallengeResponse::SignIn, false), (ChallengeResponse::Forbidden, true)]
         {
             let mut authorizer = MockAuthorizer::new();
-            authorizer.expect_challenged().returning(move |_| Ok(answer));
-            let result = wire(authorizer).meet(Challenge::new(403, "u"), &mut false).await;
+            authorizer.expect_challenged().returning(move |_, _| Ok(answer));
+            let result = wire(authorizer).meet(Challenge::new(403, "u"), &[], &mut false).await;
             assert_eq!(refused(result), (forbidden, 403));
         }
     }

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod atomic;
+#[cfg(any(feature = "keychain", feature = "vault"))]
+mod exclusive;
 mod lock;
 mod open;
 mod paths;

@@ -16,7 +16,17 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Two handles exclude each other in one process too.
 #[derive(Debug)]
 pub(crate) struct FileLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Closing the file would release it too, but Windows takes its time, and on Unix a process that is just being started
+        // may have a duplicate of it for a moment.
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(%error, "a lock was not released before its file is closed");
+        }
+    }
 }
 
 impl FileLock {
@@ -28,7 +38,7 @@ impl FileLock {
         let deadline = Instant::now() + patience;
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Self { _file: file }),
+                Ok(()) => return Ok(Self { file }),
                 Err(TryLockError::Error(error)) => return Err(error),
                 Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
                     return Err(io::Error::new(io::ErrorKind::TimedOut, "another process keeps it locked"));
@@ -42,7 +52,7 @@ impl FileLock {
     pub(crate) fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
         let file = open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }

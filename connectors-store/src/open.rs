@@ -74,9 +74,9 @@ impl FromStr for SecretsChoice {
 pub struct OpenedCredentials {
     /// The store.
     pub store: Arc<dyn CredentialStore>,
-    /// What was chosen and why, in one or two sentences.
+    /// What was chosen and why, in a few sentences.
     pub notice: String,
-    /// True if the user should know: the store cannot be used as it is, or forgets.
+    /// True if the user should know: the store cannot be used as it is, forgets, or does not heed the passphrase.
     pub warning: bool,
 }
 
@@ -224,17 +224,27 @@ async fn vault(paths: &Paths, why: &str) -> OpenedCredentials {
     let file = paths.vault();
     let existed = store.exists();
     let notice = format!("Secrets are kept in an encrypted vault ({}), {why}", file.display());
-    match store.open().await {
-        Ok(()) if existed => OpenedCredentials::new(store, false, format!("{notice}.")),
+    let opened = store.open().await;
+    let ignored = store.ignores_passphrase();
+    let mut notice = match &opened {
+        Ok(()) if existed => format!("{notice}."),
         Ok(()) => {
             let key = match &paths.passphrase {
                 Some(_) => "its key is your passphrase".to_owned(),
                 None => format!("its key is in {}; keep a copy", paths.key_file.display()),
             };
-            OpenedCredentials::new(store, false, format!("{notice}. It is new: {key}."))
+            format!("{notice}. It is new: {key}.")
         }
-        Err(error) => OpenedCredentials::new(store, true, format!("{notice}, but {error}.")),
+        Err(error) => format!("{notice}, but {error}."),
+    };
+    if ignored {
+        notice.push_str(&format!(
+            " The passphrase has no effect: this vault was made with the key file {}. Unset CONNECTORS_VAULT_PASSPHRASE, or \
+             move the vault away to start a new one that the passphrase protects.",
+            paths.key_file.display()
+        ));
     }
+    OpenedCredentials::new(store, opened.is_err() || ignored, notice)
 }
 
 #[cfg(not(all(feature = "keychain", feature = "vault")))]

@@ -66,6 +66,9 @@ pub struct ErrorObject {
 pub struct ErrorData {
     /// A stable word for what happened.
     pub code: &'static str,
+    /// A stable word for the cause, where `code` names only the kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<&'static str>,
     /// The connector concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slug: Option<String>,
@@ -152,7 +155,8 @@ impl From<ConnectorError> for ErrorObject {
         let data = ErrorData {
             code: name,
             slug: error.slug().map(ToString::to_string),
-            remedy: error.remedy().map(Cow::Borrowed),
+            remedy: error.remedy(),
+            detail: error.detail(),
             ..details(&error)
         };
         Self {

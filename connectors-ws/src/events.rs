@@ -144,7 +144,10 @@ mod tests {
     use crate::Session;
 
     fn publish(bus: &EventBus, wanted: bool) {
-        bus.publish(Some(&Slug::verbatim("a")), EventKind::SignIn { wanted });
+        bus.publish(
+            Some(&Slug::verbatim("a")),
+            EventKind::SignIn { wanted, reason: None, scopes: Vec::new() },
+        );
     }
 
     fn params(frame: &str) -> Value {

@@ -16,12 +16,20 @@ pub(super) struct Agreement {
 }
 
 #[derive(Debug, Default)]
-enum State {
+struct State {
+    stage: Stage,
+    /// The features whose lists were read while nothing would have announced that they change.
+    read_early: BTreeSet<&'static str>,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
     /// Nothing has been asked for.
     #[default]
     None,
-    /// Asked for with the request `id`, and not yet acknowledged.
-    Asked { id: RequestId, resources: BTreeSet<String> },
+    /// Asked for with the request `id`, and not yet acknowledged. `covered`: the subscription before announces changes of
+    /// lists until then.
+    Asked { id: RequestId, resources: BTreeSet<String>, covered: bool },
     /// Acknowledged, but for what is in `refused`.
     Acknowledged { honoured: BTreeSet<String>, refused: BTreeSet<String> },
     /// The server has no subscriptions.
@@ -50,26 +58,45 @@ struct Filter {
 }
 
 impl Agreement {
-    /// A subscription that takes the place of the one before is being opened.
-    pub(super) fn ask(&self, id: RequestId, resources: BTreeSet<String>) {
+    /// A subscription that takes the place of the one before is being opened, which goes on meanwhile if `overlaps`.
+    pub(super) fn ask(&self, id: RequestId, resources: BTreeSet<String>, overlaps: bool) {
         self.acknowledged.send_replace(false);
-        self.state.send_replace(State::Asked { id, resources });
+        self.state.send_modify(|state| {
+            let was_covered =
+                matches!(state.stage, Stage::Acknowledged { .. } | Stage::Asked { covered: true, .. });
+            state.stage = Stage::Asked { id, resources, covered: overlaps && was_covered };
+        });
     }
 
     /// There will be no subscription.
     pub(super) fn give_up(&self) {
-        self.state.send_replace(State::Impossible);
+        self.state.send_modify(|state| state.stage = Stage::Impossible);
+    }
+
+    /// The list of a feature is about to be read.
+    pub(super) fn reading(&self, feature: &'static str) {
+        self.state.send_if_modified(|state| {
+            if matches!(state.stage, Stage::None | Stage::Asked { covered: false, .. }) {
+                state.read_early.insert(feature);
+            }
+            // Nobody waits for this.
+            false
+        });
     }
 
     /// Takes the parameters of an acknowledgement; those for another subscription than the present one say nothing.
-    pub(super) fn acknowledge(&self, params: Option<&RawValue>) {
+    ///
+    /// Returns the features whose lists were read before: what changed since then was not announced.
+    pub(super) fn acknowledge(&self, params: Option<&RawValue>) -> BTreeSet<&'static str> {
         let read = params.and_then(|params| serde_json::from_str::<Acknowledgement>(params.get()).ok());
-        let Some(Acknowledgement { meta, notifications }) = read else { return };
-        let acknowledged = self.state.send_if_modified(|state| match state {
-            State::Asked { id, resources } if *id == meta.subscription => {
+        let Some(Acknowledgement { meta, notifications }) = read else { return BTreeSet::new() };
+        let mut read_early = BTreeSet::new();
+        let acknowledged = self.state.send_if_modified(|state| match &state.stage {
+            Stage::Asked { id, resources, .. } if *id == meta.subscription => {
                 let honoured = notifications.resource_subscriptions;
                 let refused = resources.difference(&honoured).cloned().collect();
-                *state = State::Acknowledged { honoured, refused };
+                state.stage = Stage::Acknowledged { honoured, refused };
+                read_early = std::mem::take(&mut state.read_early);
                 true
             }
             _ => false,
@@ -77,6 +104,7 @@ impl Agreement {
         if acknowledged {
             self.acknowledged.send_replace(true);
         }
+        read_early
     }
 
     /// Tells whether the present subscription is acknowledged.
@@ -84,10 +112,11 @@ impl Agreement {
         self.acknowledged.subscribe()
     }
 
-    /// Forgets that the server would not announce changes of this resource: it is asked again.
-    pub(super) fn reconsider(&self, uri: &str) {
+    /// Forgets what the server has said of this resource, which is no longer asked for.
+    pub(super) fn forget(&self, uri: &str) {
         self.state.send_if_modified(|state| {
-            if let State::Acknowledged { refused, .. } = state {
+            if let Stage::Acknowledged { honoured, refused } = &mut state.stage {
+                honoured.remove(uri);
                 refused.remove(uri);
             }
             // Nobody waits for this.
@@ -102,13 +131,13 @@ impl Agreement {
         let _ = self
             .state
             .subscribe()
-            .wait_for(|state| match state {
-                State::None | State::Asked { .. } => false,
-                State::Acknowledged { honoured, refused } => {
+            .wait_for(|state| match &state.stage {
+                Stage::None | Stage::Asked { .. } => false,
+                Stage::Acknowledged { honoured, refused } => {
                     verdict = honoured.contains(uri);
                     verdict || refused.contains(uri)
                 }
-                State::Impossible => true,
+                Stage::Impossible => true,
             })
             .await;
         verdict

@@ -13,11 +13,11 @@ use super::paging::PageParams;
 use super::request::{Deadline, Request};
 use crate::error::ConnectorError;
 use crate::feature::{CompletionRequest, ListItem, ServerResult};
-use crate::protocol::{Era, RpcError, code};
+use crate::protocol::{Era, ProtocolVersion};
 
 #[derive(Serialize)]
-struct UriParams<'a> {
-    uri: &'a str,
+pub(super) struct UriParams<'a> {
+    pub(super) uri: &'a str,
 }
 
 #[derive(Serialize)]
@@ -34,6 +34,7 @@ impl Inner {
     pub(super) async fn list<T: ListItem>(&self) -> Result<Vec<T>, ConnectorError> {
         let limits = &self.options.limits;
         let slug = &self.options.slug;
+        self.agreement.reading(T::METHOD.split('/').next().unwrap_or_default());
         let (mut items, mut cursors, mut cursor) = (Vec::new(), HashSet::new(), None::<String>);
         for _ in 0..limits.catalogue_pages {
             let page = self.plain(T::METHOD, &PageParams { cursor: cursor.as_deref() }).await?;
@@ -66,17 +67,26 @@ impl Inner {
     }
 
     /// A request that is answered in one round.
-    async fn plain<P: Serialize + Sync>(
+    pub(super) async fn plain<P: Serialize + Sync>(
         &self,
         method: &'static str,
         params: &P,
     ) -> Result<ServerResult, ConnectorError> {
+        let limits = &self.options.limits;
+        let with_pages = Deadline::starting_now(limits.call_idle, limits.call_total);
+        self.in_session_or_after_pages(with_pages, |version| self.once(method, params, version))
+            .await
+            .map(ServerResult::new)
+    }
+
+    async fn once<P: Serialize + Sync>(
+        &self,
+        method: &'static str,
+        params: &P,
+        version: ProtocolVersion,
+    ) -> Result<Box<RawValue>, Failure> {
         let limit = self.options.limits.call_idle;
-        self.in_session(|version| {
-            self.request(Request::new(method, params, Some(version), Deadline::starting_now(limit, limit)))
-        })
-        .await
-        .map(ServerResult::new)
+        self.request(Request::new(method, params, Some(version), Deadline::starting_now(limit, limit))).await
     }
 
     async fn rounds<P: Serialize + Sync>(
@@ -119,53 +129,7 @@ impl Inner {
             Era::Legacy => "ping",
             Era::Modern => "server/discover",
         };
-        self.plain(method, &NoParams {}).await.map(drop)
-    }
-
-    /// Wants, or no longer wants, to be told of a resource's changes. The modern era says so in the filter of its
-    /// subscription, which is opened anew, and acknowledged.
-    pub(super) async fn watch_resource(&self, uri: &str, wanted: bool) -> Result<(), ConnectorError> {
-        let legacy = self.session.load().era() == Era::Legacy;
-        if legacy {
-            let method = if wanted { "resources/subscribe" } else { "resources/unsubscribe" };
-            self.plain(method, &UriParams { uri }).await?;
-        }
-        self.agreement.reconsider(uri);
-        self.watch(uri, wanted);
-        if legacy || !wanted {
-            return Ok(());
-        }
-        let limit = self.options.limits.handshake;
-        let failure = match tokio::time::timeout(limit, self.agreement.covers(uri)).await {
-            Ok(true) => return Ok(()),
-            Ok(false) => Failure::Rpc(RpcError::new(
-                code::METHOD_NOT_FOUND,
-                "the server announces no changes of this resource",
-            )),
-            Err(_) => Failure::TimedOut { what: "the subscription to the resource".to_owned(), limit },
-        };
-        self.watch(uri, false);
-        Err(failure.into_error(&self.options.slug))
-    }
-
-    /// Subscribes in a new session of the legacy era to what was subscribed to in the one before.
-    pub(super) async fn subscribe_again(&self) {
-        let watched = self.watched.borrow().clone();
-        let (limit, version) = (self.options.limits.handshake, self.session.load().version);
-        let subscriptions = watched.iter().map(|uri| async move {
-            let params = UriParams { uri };
-            let deadline = Deadline::starting_now(limit, limit);
-            let request = Request::new("resources/subscribe", &params, Some(version), deadline);
-            if self.request(request).await.is_err() {
-                tracing::warn!(slug = %self.options.slug, "a subscription to a resource was lost with its session");
-            }
-        });
-        futures_util::future::join_all(subscriptions).await;
-    }
-
-    fn watch(&self, uri: &str, wanted: bool) {
-        self.watched.send_if_modified(|watched| {
-            if wanted { watched.insert(uri.to_owned()) } else { watched.remove(uri) }
-        });
+        // Not worth the user's attention, whatever the server says.
+        self.in_session(|version| self.once(method, &NoParams {}, version)).await.map(drop)
     }
 }

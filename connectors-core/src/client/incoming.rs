@@ -36,6 +36,12 @@ struct UpdatedParams {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VisitedParams {
+    elicitation_id: String,
+}
+
+#[derive(Deserialize)]
 struct LogParams {
     #[serde(default)]
     level: String,
@@ -126,7 +132,14 @@ impl Inner {
                 let UpdatedParams { uri } = read(params)?;
                 self.signal(ClientSignal::ResourceUpdated { uri });
             }
-            "notifications/subscriptions/acknowledged" => self.agreement.acknowledge(params),
+            "notifications/subscriptions/acknowledged" => {
+                let read_early = self.agreement.acknowledge(params);
+                self.signal_lists(|feature| read_early.contains(feature) && self.announces(feature));
+            }
+            "notifications/elicitation/complete" => {
+                let VisitedParams { elicitation_id } = read(params)?;
+                self.pages.complete(&elicitation_id);
+            }
             "notifications/message" => {
                 let LogParams { level, data } = read(params)?;
                 let text = data.as_str().map_or_else(|| data.to_string(), ToOwned::to_owned);
@@ -184,17 +197,27 @@ impl Inner {
 
     /// Tells the owner of everything that may have changed while nothing was announced.
     pub(super) fn signal_gap(&self) {
-        let session = self.session.load();
-        self.signal(ClientSignal::ToolsChanged);
-        for (feature, changed) in
-            [("prompts", ClientSignal::PromptsChanged), ("resources", ClientSignal::ResourcesChanged)]
-        {
-            if session.capabilities[feature]["listChanged"] == true {
+        self.signal_lists(|feature| feature == "tools" || self.announces(feature));
+        for uri in self.watched.uris() {
+            self.signal(ClientSignal::ResourceUpdated { uri });
+        }
+    }
+
+    /// True if the server says that it announces changes of this feature's list.
+    fn announces(&self, feature: &str) -> bool {
+        self.session.load().capabilities[feature]["listChanged"] == true
+    }
+
+    /// Tells the owner that the lists of these features may have changed.
+    fn signal_lists(&self, may_have_changed: impl Fn(&str) -> bool) {
+        for (feature, changed) in [
+            ("tools", ClientSignal::ToolsChanged),
+            ("prompts", ClientSignal::PromptsChanged),
+            ("resources", ClientSignal::ResourcesChanged),
+        ] {
+            if may_have_changed(feature) {
                 self.signal(changed);
             }
-        }
-        for uri in self.watched.borrow().iter() {
-            self.signal(ClientSignal::ResourceUpdated { uri: uri.clone() });
         }
     }
 

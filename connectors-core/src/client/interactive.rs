@@ -94,7 +94,7 @@ impl Inner {
         let mut round = Round { own: interactive.params, input_responses: None, request_state: None };
         for _ in 0..=self.options.limits.input_rounds {
             let raw = self
-                .in_session(|version| {
+                .in_session_or_after_pages(deadline, |version| {
                     let mut request = Request::new(method, &round, Some(version), deadline);
                     request.name = Some(interactive.name);
                     request.progress = interactive.progress;

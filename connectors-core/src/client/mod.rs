@@ -14,18 +14,20 @@ mod incoming;
 mod interactive;
 mod negotiate;
 mod options;
+mod pages;
 mod paging;
 mod request;
 mod subscription;
+mod watching;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use self::agreement::Agreement;
@@ -64,9 +66,11 @@ struct Inner {
     /// Where progress goes that arrives outside the reply stream of its call, by token.
     progress: Mutex<HashMap<i64, mpsc::Sender<Progress>>>,
     /// The resources whose changes are wanted.
-    watched: watch::Sender<BTreeSet<String>>,
+    watched: watching::Watched,
     /// What of it the server announces (modern era).
     agreement: Agreement,
+    /// What the user has to visit before the server does what it is asked.
+    pages: pages::Pages,
     signals: mpsc::Sender<ClientSignal>,
     /// How many requests of the server's own wait for an answer: a call is not silent while one does.
     asking: Arc<AtomicUsize>,
@@ -96,8 +100,9 @@ impl McpClient {
             opened: AtomicU64::new(0),
             next_id: AtomicI64::new(1),
             progress: Mutex::default(),
-            watched: watch::Sender::default(),
+            watched: watching::Watched::default(),
             agreement: Agreement::default(),
+            pages: pages::Pages::default(),
             asking: Arc::default(),
             answering: Mutex::default(),
             options,
@@ -138,11 +143,11 @@ impl Connector for McpClient {
     }
 
     async fn subscribe_resource(&self, uri: &str) -> Result<(), ConnectorError> {
-        self.inner.watch_resource(uri, true).await
+        self.inner.watch_resource(uri).await
     }
 
     async fn unsubscribe_resource(&self, uri: &str) -> Result<(), ConnectorError> {
-        self.inner.watch_resource(uri, false).await
+        self.inner.unwatch_resource(uri).await
     }
 
     async fn list_prompts(&self) -> Result<Vec<Prompt>, ConnectorError> {

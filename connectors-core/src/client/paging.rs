@@ -52,6 +52,7 @@ impl Inner {
     }
 
     async fn every_page(&self) -> Result<ToolCatalog, ConnectorError> {
+        self.agreement.reading("tools");
         let slug = &self.options.slug;
         let limits = &self.options.limits;
         let mut tools: Vec<Arc<ToolDefinition>> = Vec::new();

@@ -59,6 +59,11 @@ impl Deadline {
         self.started + self.total
     }
 
+    /// How long it is until then.
+    pub(super) fn left(&self) -> Duration {
+        self.end().saturating_duration_since(Instant::now())
+    }
+
     fn is_over(&self) -> bool {
         Instant::now() >= self.end()
     }

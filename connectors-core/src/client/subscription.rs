@@ -1,6 +1,6 @@
 //! `subscriptions/listen`: the modern era's stream of change notifications, kept open.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Inner;
 use super::cancel::CancelGuard;
+use super::watching::Interest;
 use crate::error::TransportError;
 use crate::protocol::{Era, Incoming, ProtocolVersion, RequestId, RequestMeta, code};
 use crate::transport::{Mirror, OutgoingRequest, ReplyStream};
@@ -34,7 +35,7 @@ pub(super) struct Subscription<'a> {
     /// False where the server announces no changes in this way.
     possible: bool,
     capabilities: Value,
-    watched: watch::Receiver<BTreeSet<String>>,
+    watched: watch::Receiver<BTreeMap<String, Interest>>,
     acknowledged: watch::Receiver<bool>,
     stream: Option<Open>,
     /// The one before, which goes on until the server has acknowledged `stream`: no change falls between the two.
@@ -74,7 +75,7 @@ impl<'a> Subscription<'a> {
             inner,
             possible: session.era() == Era::Modern,
             capabilities: session.capabilities.clone(),
-            watched: inner.watched.subscribe(),
+            watched: inner.watched.changes(),
             acknowledged: inner.agreement.acknowledged(),
             stream: None,
             retiring: None,
@@ -161,7 +162,7 @@ impl<'a> Subscription<'a> {
 
     /// Asks for what is wanted, if anything is.
     async fn open(&mut self) {
-        let watched = self.watched.borrow_and_update().clone();
+        let watched: BTreeSet<String> = self.watched.borrow_and_update().keys().cloned().collect();
         let Some(filter) = filter(&self.capabilities, &watched) else {
             self.due = None;
             self.retiring = None;
@@ -170,7 +171,7 @@ impl<'a> Subscription<'a> {
         self.wait = (self.wait * 2).clamp(MIN_WAIT, MAX_WAIT);
         self.due = Some(Instant::now() + self.wait);
         let (id, version) = (self.inner.next_id(), self.inner.session.load().version);
-        self.inner.agreement.ask(RequestId::Number(id), watched);
+        self.inner.agreement.ask(RequestId::Number(id), watched, self.retiring.is_some());
         let mut cancel = CancelGuard::new(self.inner, id, Some(version), METHOD);
         match self.inner.transport.exchange(self.inner.listen_request(id, version, &filter)).await {
             Ok(stream) => {

@@ -12,7 +12,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::parallel::{TASKS, in_tasks, on_threads};
-use crate::definition::{ConnectorDefinition, OAuthSettings, StdioCommand};
+use crate::definition::{
+    ConnectorDefinition, GrantKind, NetworkSettings, OAuthException, OAuthSettings, OutputCheck,
+    Registration, StdioCommand,
+};
 use crate::error::StorageError;
 use crate::names::Slug;
 use crate::store::ConfigStore;
@@ -25,6 +28,7 @@ pub async fn run<S: ConfigStore>(fresh: impl Fn() -> Arc<S>) {
     replacing_changes_one_definition_where_it_stands(&*fresh()).await;
     replacing_a_missing_definition_adds_it(&*fresh()).await;
     what_is_no_longer_set_is_gone(&*fresh()).await;
+    a_grant_that_is_not_known_comes_back(&*fresh()).await;
     removing_takes_one_definition_and_none_twice(&*fresh()).await;
     concurrent_writers_lose_nothing(&fresh(), &fresh()).await;
     one_of_many_inserts_of_a_slug_wins(&fresh()).await;
@@ -94,6 +98,19 @@ async fn what_is_no_longer_set_is_gone(store: &dyn ConfigStore) {
     store.insert(&full("a")).await.unwrap();
     store.replace(&sample("a")).await.unwrap();
     assert_eq!(load(store).await, [sample("a")]);
+}
+
+async fn a_grant_that_is_not_known_comes_back(store: &dyn ConfigStore) {
+    let mut definition = full("a");
+    let grant = serde_json::json!({"kind": "of_a_newer_version", "number": 1.5, "list": [{}]});
+    for (name, grant) in [("inserted", GrantKind::Unknown(grant)), ("replaced", GrantKind::JwtBearer)] {
+        name.clone_into(&mut definition.name);
+        if let Some(oauth) = &mut definition.oauth {
+            oauth.grant = Some(grant);
+        }
+        store.replace(&definition).await.unwrap();
+        assert_eq!(load(store).await, [definition.clone()]);
+    }
 }
 
 async fn removing_takes_one_definition_and_none_twice(store: &dyn ConfigStore) {
@@ -176,10 +193,27 @@ fn full(slug: &str) -> ConnectorDefinition {
         has_client_secret: true,
         resource: Some("https://host.test/mcp".into()),
         scopes: vec!["read".into(), "write".into()],
+        issuer: Some("https://auth.test".into()),
+        redirect_uri: Some("http://127.0.0.1:9100/oauth/callback".into()),
+        registration: Some(Registration::Dynamic),
+        token_endpoint_auth_method: Some("client_secret_basic".into()),
+        grant: Some(GrantKind::EnterpriseManaged {
+            idp_token_endpoint: "https://idp.test/token".into(),
+            idp_client_id: "at-idp".into(),
+        }),
+        exceptions: vec![OAuthException::PkceNotAdvertised, OAuthException::IssuerSlash],
     });
     definition.enabled_tools = vec!["one".into(), "two".into()];
     definition.tool_pins = [("one".to_owned(), "00ff".to_owned())].into();
     definition.disabled = true;
+    definition.output_check = OutputCheck::Strict;
+    definition.network = NetworkSettings {
+        ca_file: Some("/etc/ca.pem".into()),
+        client_certificate_file: Some("/etc/client.pem".into()),
+        client_key_file: Some("/etc/client.key".into()),
+        proxy: Some("http://proxy.test:3128".into()),
+        allow_private: true,
+    };
     definition
 }
 

@@ -8,6 +8,8 @@
 //! # }
 //! ```
 
+mod exclusive;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ pub async fn run<S: CredentialStore>(fresh: impl Fn() -> Arc<S>) {
     concurrent_writers_lose_nothing(&fresh(), &fresh()).await;
     one_of_many_swaps_wins(&fresh()).await;
     swaps_never_lose_an_update(&fresh(), &fresh()).await;
+    exclusive::run(&fresh).await;
 }
 
 /// Runs the checks of a store that several processes can share: `open` gives two handles on one new, empty store, which
@@ -64,6 +67,8 @@ pub async fn run_shared<S: CredentialStore>(open: impl Fn() -> (Arc<S>, Arc<S>))
     let work = counting(&[a.clone(), b]).await;
     in_tasks(TASKS, work).await;
     assert_counted(&*a).await;
+
+    exclusive::run_shared(&open).await;
 }
 
 async fn what_was_never_written_is_not_there(store: &dyn CredentialStore) {
@@ -147,12 +152,8 @@ async fn keys_that_are_prefixes_of_one_another_are_kept_apart(store: &dyn Creden
 
 async fn listing_shows_the_keys_of_one_connector(store: &dyn CredentialStore) {
     let (a, a_b) = (Slug::verbatim("a"), Slug::verbatim("a_b"));
-    let keys = [
-        CredentialKey::tokens(&a),
-        CredentialKey::client_secret(&a),
-        CredentialKey::header(&a, "X:Odd"),
-        CredentialKey::header(&a, "Authorization"),
-    ];
+    let mut keys = CredentialKey::SIGN_IN_NAMES.map(|name| CredentialKey::of_sign_in(&a, name)).to_vec();
+    keys.extend(["X:Odd", "Authorization"].map(|name| CredentialKey::header(&a, name)));
     for key in &keys {
         store.put(key, &secret("v")).await.unwrap();
     }

@@ -7,4 +7,5 @@ pub mod config;
 pub mod credentials;
 mod parallel;
 pub mod scripted;
+pub mod sign_in;
 pub mod transport;

@@ -8,7 +8,9 @@ use crate::gate::EnablementGate;
 use crate::host::InputHandler;
 use crate::limits::Limits;
 use crate::protocol::Implementation;
+use crate::sign_in::SignInProvider;
 use crate::store::{ConfigStore, CredentialStore};
+use crate::trace::Trace;
 use crate::transport::Dialer;
 
 /// Puts a manager together. Without stores it keeps everything in memory; without dialers it reaches nothing.
@@ -18,6 +20,7 @@ pub struct ManagerBuilder {
     pub(super) credentials: Option<Arc<dyn CredentialStore>>,
     pub(super) dialers: Vec<Arc<dyn Dialer>>,
     pub(super) gates: Vec<Arc<dyn EnablementGate>>,
+    pub(super) sign_in: Option<Arc<dyn SignInProvider>>,
     pub(super) input: Option<Arc<dyn InputHandler>>,
     pub(super) asks_by_event: bool,
     pub(super) limits: Limits,
@@ -50,6 +53,13 @@ impl ManagerBuilder {
     #[must_use]
     pub fn with_gate(mut self, gate: Arc<dyn EnablementGate>) -> Self {
         self.gates.push(gate);
+        self
+    }
+
+    /// How connectors sign in; without it they have fixed headers only.
+    #[must_use]
+    pub fn with_sign_in(mut self, provider: Arc<dyn SignInProvider>) -> Self {
+        self.sign_in = Some(provider);
         self
     }
 
@@ -92,7 +102,7 @@ impl ManagerBuilder {
         match loaded {
             Ok(definitions) => {
                 for definition in definitions {
-                    shared.adopt(definition);
+                    shared.adopt(definition, Trace::default());
                 }
             }
             Err(error) => tracing::error!(%error, "the manifest cannot be read; connectors are not started"),

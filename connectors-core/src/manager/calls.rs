@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::cell::{Cell, Command, State};
 use super::request::{CallRequest, CallResult};
 use super::routes::Route;
 use super::shared::Shared;
+use super::step_up::StepUp;
 use crate::client::McpClient;
 use crate::connector::{Connector, ToolCall, ToolOutcome};
 use crate::definition::OutputCheck;
@@ -45,8 +47,9 @@ impl Shared {
     /// Calls an enabled tool. Dropping the future cancels the call at the server.
     pub(super) async fn call(self: &Arc<Self>, request: CallRequest) -> Result<CallResult, ConnectorError> {
         let started = Instant::now();
+        let deadline = request.timeout.and_then(|timeout| tokio::time::Instant::now().checked_add(timeout));
         let route = self.admitted(&request).await?;
-        validate(&route, &request)?;
+        validate(&route, &request.arguments)?;
         let client = self.connection(&route.cell)?;
         route.cell.freshen();
         let call = CallUnderWay::begin(self, &route, request.call_id)?;
@@ -54,10 +57,20 @@ impl Shared {
             let mut upstream = ToolCall::new(Arc::clone(&route.tool), request.arguments);
             upstream.total_timeout = request.timeout;
             upstream = upstream.with_progress(call.progress_sink());
+            let again = StepUp::new(self, &route, &upstream, deadline);
+            let attempt = async {
+                match (client.call_tool(upstream).await, again) {
+                    (Err(ConnectorError::InsufficientScope { scopes, .. }), Some(again)) => {
+                        // Rare, and large: kept out of the future of every call.
+                        Box::pin(again.send_again(scopes)).await
+                    }
+                    (outcome, _) => outcome,
+                }
+            };
             tokio::select! {
                 biased;
                 () = call.cancelled.notified() => Err(ConnectorError::Cancelled { slug: route.slug.clone() }),
-                outcome = client.call_tool(upstream) => outcome,
+                outcome = attempt => outcome,
             }
         };
         let outcome = outcome.and_then(|outcome| checked(&route, outcome));
@@ -114,9 +127,7 @@ impl Shared {
         }
         let slug = cell.slug.clone();
         Err(match &*cell.state.borrow() {
-            State::NeedsSignIn { error } => {
-                ConnectorError::SignInRequired { slug, reason: Some(error.clone()) }
-            }
+            State::NeedsSignIn(refusal) => refusal.error(&slug),
             State::Backoff { error, retry_at, .. } => {
                 ConnectorError::NotConnected { slug, reason: Some(error.clone()), retry_at: Some(*retry_at) }
             }
@@ -130,15 +141,15 @@ impl Shared {
     }
 }
 
-fn validate(route: &Route, request: &CallRequest) -> Result<(), ConnectorError> {
-    let (slug, tool) = (route.slug.clone(), request.tool.clone());
+pub(super) fn validate(route: &Route, arguments: &Value) -> Result<(), ConnectorError> {
+    let (slug, tool) = (route.slug.clone(), route.tool.name.clone());
     let invalid =
         |problems| Err(ConnectorError::InvalidArguments { slug: slug.clone(), tool: tool.clone(), problems });
-    if !request.arguments.is_object() {
+    if !arguments.is_object() {
         return invalid(vec!["/: the arguments are not an object".to_owned()]);
     }
     match route.tool.validator() {
-        Ok(validator) => match validator.problems_of_arguments(&request.arguments) {
+        Ok(validator) => match validator.problems_of_arguments(arguments) {
             problems if problems.is_empty() => Ok(()),
             problems => invalid(problems),
         },
@@ -165,7 +176,7 @@ fn checked(route: &Route, outcome: ToolOutcome) -> Result<(ToolOutcome, Vec<Stri
 /// True if the connection, not just the call, may be over.
 fn may_mean_disconnected(error: &ConnectorError) -> bool {
     match error {
-        ConnectorError::SignInRequired { .. } => true,
+        ConnectorError::SignInRequired { .. } | ConnectorError::Authorization { .. } => true,
         ConnectorError::Transport { error, .. } => matches!(
             **error,
             TransportError::Unreachable { .. }

@@ -1,5 +1,7 @@
 //! One incarnation of one connector.
 
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -7,12 +9,15 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::consent::Consent;
+use super::opened::OpenSignIn;
 use crate::client::McpClient;
 use crate::connector::SessionInfo;
 use crate::definition::ConnectorDefinition;
 use crate::error::ConnectorError;
 use crate::names::Slug;
 use crate::tool::ToolCatalog;
+use crate::trace::Trace;
 use crate::view::StateName;
 
 /// Everything known of a connector between its creation and its removal.
@@ -28,6 +33,14 @@ pub(super) struct Cell {
     pub(super) client: ArcSwapOption<McpClient>,
     /// The last catalogue, also while there is no connection.
     pub(super) catalog: ArcSwapOption<ToolCatalog>,
+    /// How it came to its state.
+    pub(super) trace: Trace,
+    /// The sign-in of the last dial, where it has one: what the user does about it is done to this one.
+    pub(super) sign_in: ArcSwapOption<OpenSignIn>,
+    /// The calls that wait for the user to grant more.
+    pub(super) consent: Consent,
+    /// How often its tokens were replaced by a sign-in.
+    renewals: AtomicU64,
     commands: mpsc::Sender<Command>,
     supervisor: Mutex<Option<JoinHandle<()>>>,
 }
@@ -44,9 +57,7 @@ pub(super) enum State {
         session: Arc<SessionInfo>,
         problem: Option<String>,
     },
-    NeedsSignIn {
-        error: String,
-    },
+    NeedsSignIn(Refusal),
     Backoff {
         error: String,
         retry_at: SystemTime,
@@ -55,13 +66,54 @@ pub(super) enum State {
     Disabled,
 }
 
+/// Why only the user can help.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    /// One sentence.
+    pub(super) error: String,
+    /// [`ConnectorError::detail`].
+    pub(super) detail: Option<&'static str>,
+    /// What has to be granted, where that is what is missing.
+    pub(super) scopes: Vec<String>,
+    /// What the user can do, where it is something other than signing in.
+    remedy: Option<Cow<'static, str>>,
+}
+
+impl Refusal {
+    /// `None` for an error that time may cure.
+    pub(super) fn of(error: &ConnectorError) -> Option<Self> {
+        let (scopes, remedy) = match error {
+            ConnectorError::SignInRequired { .. } => (Vec::new(), None),
+            ConnectorError::InsufficientScope { scopes, .. } => (scopes.clone(), None),
+            ConnectorError::Authorization { remedy, .. } => (Vec::new(), Some(remedy.clone())),
+            _ => return None,
+        };
+        Some(Self { error: super::status::sentence(error), detail: error.detail(), scopes, remedy })
+    }
+
+    /// The error that it was, for whoever runs into it later.
+    pub(super) fn error(&self, slug: &Slug) -> ConnectorError {
+        let slug = slug.clone();
+        match (self.detail, &self.remedy) {
+            (Some(detail), Some(remedy)) => ConnectorError::Authorization {
+                slug,
+                detail,
+                problem: self.error.clone(),
+                remedy: remedy.clone(),
+            },
+            (Some(_), None) => ConnectorError::InsufficientScope { slug, scopes: self.scopes.clone() },
+            (None, _) => ConnectorError::SignInRequired { slug, reason: Some(self.error.clone()) },
+        }
+    }
+}
+
 impl State {
     pub(super) fn name(&self) -> StateName {
         match self {
             Self::Disconnected => StateName::Disconnected,
             Self::Connecting { .. } => StateName::Connecting,
             Self::Ready { .. } => StateName::Ready,
-            Self::NeedsSignIn { .. } => StateName::NeedsSignIn,
+            Self::NeedsSignIn(_) => StateName::NeedsSignIn,
             Self::Backoff { .. } => StateName::Backoff,
             Self::Disabled => StateName::Disabled,
         }
@@ -70,9 +122,17 @@ impl State {
     /// What went wrong.
     pub(super) fn error(&self) -> Option<&str> {
         match self {
-            Self::NeedsSignIn { error } | Self::Backoff { error, .. } => Some(error),
+            Self::NeedsSignIn(Refusal { error, .. }) | Self::Backoff { error, .. } => Some(error),
             Self::Ready { problem, .. } => problem.as_deref(),
             Self::Disconnected | Self::Connecting { .. } | Self::Disabled => None,
+        }
+    }
+
+    /// Why only the user can help, while that is so.
+    pub(super) fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::NeedsSignIn(refusal) => Some(refusal),
+            _ => None,
         }
     }
 
@@ -96,7 +156,7 @@ pub(super) enum Command {
 }
 
 impl Cell {
-    pub(super) fn new(definition: ConnectorDefinition) -> (Arc<Self>, mpsc::Receiver<Command>) {
+    pub(super) fn new(definition: ConnectorDefinition, trace: Trace) -> (Arc<Self>, mpsc::Receiver<Command>) {
         let (commands, receiver) = mpsc::channel(16);
         let cell = Self {
             slug: definition.slug.clone(),
@@ -104,6 +164,10 @@ impl Cell {
             state: watch::Sender::new(State::Disconnected),
             client: ArcSwapOption::empty(),
             catalog: ArcSwapOption::empty(),
+            trace,
+            sign_in: ArcSwapOption::empty(),
+            consent: Consent::default(),
+            renewals: AtomicU64::new(0),
             commands,
             supervisor: Mutex::new(None),
         };
@@ -112,6 +176,16 @@ impl Cell {
 
     pub(super) fn supervised_by(&self, supervisor: JoinHandle<()>) {
         *self.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = Some(supervisor);
+    }
+
+    /// How often its tokens were replaced by a sign-in. Whoever replaces them says so before looking at the state; the supervisor
+    /// looks here after it has set the state: one of the two sees that a refusal was of the tokens before.
+    pub(super) fn renewals(&self) -> u64 {
+        self.renewals.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn renewed(&self) {
+        self.renewals.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Tells the supervisor; it always reads on, so this waits for nobody else.
@@ -147,6 +221,7 @@ impl Cell {
 
     /// Closes the connection and ends the supervisor. Idempotent.
     pub(super) async fn stop(&self) {
+        self.consent.end();
         let _ = self.commands.send(Command::Stop).await;
         let supervisor = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(supervisor) = supervisor {
@@ -156,6 +231,7 @@ impl Cell {
 
     /// Ends the supervisor without an orderly close.
     pub(super) fn abort(&self) {
+        self.consent.end();
         if let Some(supervisor) = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take() {
             supervisor.abort();
         }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::cell::Cell;
+use super::cell::{Cell, Refusal};
+use super::explain;
+use super::secrets::is_of_sign_in;
 use super::shared::Shared;
-use crate::authorizer::{Authorizer, SecretHeader, StaticHeaders};
+use crate::authorizer::{Authorizer, Combined, SecretHeader, StaticHeaders};
 use crate::client::{ClientOptions, ClientSignal, ConnectFailure, EraChoice, McpClient};
 use crate::connector::Connector;
 use crate::definition::ConnectorDefinition;
@@ -14,6 +16,7 @@ use crate::error::ConnectorError;
 use crate::protocol::Era;
 use crate::store::CredentialKey;
 use crate::tool::ToolCatalog;
+use crate::trace::{Chapter, Step};
 use crate::transport::{DialTarget, Dialer, InvalidDefinition};
 
 /// A connection that has proved itself by listing its tools.
@@ -47,10 +50,29 @@ impl Shared {
     ) -> Result<Connected, ConnectorError> {
         // The semaphore is never closed.
         let _permit = self.dials.acquire().await;
+        cell.trace.begin(Chapter::Connection);
         let definition = cell.definition.load_full();
-        let authorizer = self.authorizer(&definition).await?;
+        let mut step = Step::Handshake;
+        let outcome = self.connect_in_time(cell, &definition, era, &mut step).await;
+        cell.trace.note(match &outcome {
+            Ok(connected) => explain::listed(&connected.catalog),
+            Err(error) => explain::failed(step, error),
+        });
+        outcome
+    }
+
+    /// `step` is the one that is under way, or has failed.
+    async fn connect_in_time(
+        &self,
+        cell: &Cell,
+        definition: &Arc<ConnectorDefinition>,
+        era: &mut EraChoice,
+        step: &mut Step,
+    ) -> Result<Connected, ConnectorError> {
+        let authorizer = self.authorizer(cell, definition).await?;
         let limit = self.limits.connect + self.limits.handshake;
-        match tokio::time::timeout(limit, self.open(&definition, authorizer, era)).await {
+        match tokio::time::timeout(limit, self.open_connection(cell, definition, authorizer, era, step)).await
+        {
             Ok(outcome) => outcome,
             Err(_) => {
                 let what = "connecting and listing the tools".to_owned();
@@ -59,27 +81,44 @@ impl Shared {
         }
     }
 
-    async fn open(
+    async fn open_connection(
         &self,
+        cell: &Cell,
         definition: &Arc<ConnectorDefinition>,
         authorizer: Arc<dyn Authorizer>,
         era: &mut EraChoice,
+        step: &mut Step,
     ) -> Result<Connected, ConnectorError> {
-        let mut attempt = self.negotiate(definition, &authorizer, *era).await;
-        let again = match &attempt {
-            Err(failure) if failure.died_of_probe() => Some(EraChoice::Legacy),
-            // What is remembered no longer holds: the server may have been upgraded.
-            Err(_) if *era == EraChoice::Legacy => Some(EraChoice::Probe),
-            _ => None,
+        let mut attempt = self.negotiate(cell, definition, &authorizer, *era, step).await;
+        let again = match attempt {
+            Err(failure) => {
+                let died_of_probe = failure.died_of_probe();
+                let error = failure.into_error();
+                // A refusal says nothing about the era.
+                let was_upgraded = *era == EraChoice::Legacy && Refusal::of(&error).is_none();
+                attempt = Err(error.into());
+                match (died_of_probe, was_upgraded) {
+                    (true, _) => Some(EraChoice::Legacy),
+                    // What is remembered no longer holds.
+                    (false, true) => Some(EraChoice::Probe),
+                    (false, false) => None,
+                }
+            }
+            Ok(_) => None,
         };
         if let Some(other) = again {
-            let second = self.negotiate(definition, &authorizer, other).await;
+            let failed_in = *step;
+            let second = self.negotiate(cell, definition, &authorizer, other, step).await;
             // Of two failures the first is the one about the server as it usually is.
             if second.is_ok() || other == EraChoice::Legacy {
                 attempt = second;
+            } else {
+                *step = failed_in;
             }
         }
         let (client, signals) = attempt.map_err(ConnectFailure::into_error)?;
+        cell.trace.note(explain::agreed(&client.session()));
+        *step = Step::Catalogue;
         *era = match client.session().era() {
             Era::Legacy => EraChoice::Legacy,
             Era::Modern => EraChoice::Probe,
@@ -95,20 +134,30 @@ impl Shared {
 
     async fn negotiate(
         &self,
+        cell: &Cell,
         definition: &Arc<ConnectorDefinition>,
         authorizer: &Arc<dyn Authorizer>,
         era: EraChoice,
+        step: &mut Step,
     ) -> Result<(McpClient, mpsc::Receiver<ClientSignal>), ConnectFailure> {
         let target = DialTarget {
             definition: Arc::clone(definition),
             authorizer: Arc::clone(authorizer),
             limits: Arc::clone(&self.limits),
+            trace: cell.trace.clone(),
         };
+        if definition.stdio.is_some() {
+            *step = Step::Connection;
+        }
         let transport = self
             .dialer(definition)?
             .dial(target)
             .await
             .map_err(|error| ConnectorError::from_transport(&definition.slug, error))?;
+        if let Some(stdio) = &definition.stdio {
+            cell.trace.note(explain::process_started(&stdio.command));
+        }
+        *step = Step::Handshake;
         let options = ClientOptions::new(definition.slug.clone())
             .with_info(self.client_info.clone())
             .with_limits(Arc::clone(&self.limits))
@@ -121,12 +170,26 @@ impl Shared {
         outcome
     }
 
+    /// What supplies the credentials of a connection: the fixed headers, and the sign-in where there is one.
     async fn authorizer(
         &self,
-        definition: &ConnectorDefinition,
+        cell: &Cell,
+        definition: &Arc<ConnectorDefinition>,
     ) -> Result<Arc<dyn Authorizer>, ConnectorError> {
+        let fixed = StaticHeaders::new(self.fixed_headers(definition).await?);
+        Ok(match self.open_sign_in(cell, definition) {
+            Some(sign_in) => Arc::new(Combined::new(fixed, sign_in)),
+            None => Arc::new(fixed),
+        })
+    }
+
+    async fn fixed_headers(
+        &self,
+        definition: &ConnectorDefinition,
+    ) -> Result<Vec<SecretHeader>, ConnectorError> {
         let mut headers = Vec::with_capacity(definition.secret_headers.len());
-        for name in &definition.secret_headers {
+        // Whatever a manifest says, a sign-in's secret is never sent as a header.
+        for name in definition.secret_headers.iter().filter(|name| !is_of_sign_in(name)) {
             let key = CredentialKey::header(&definition.slug, name);
             let value = self.credentials.get(&key).await?.ok_or_else(|| ConnectorError::SignInRequired {
                 slug: definition.slug.clone(),
@@ -137,6 +200,6 @@ impl Shared {
             })?;
             headers.push(SecretHeader { name: name.clone(), value });
         }
-        Ok(Arc::new(StaticHeaders::new(headers)))
+        Ok(headers)
     }
 }

@@ -1,22 +1,35 @@
 //! The connectors of one host: configured, connected, routed.
 //!
-//! One duty a module: `add` (creating, changing and removing), `supervisor` and `dial` (life cycle), `selection` (what the
-//! user has enabled), `routes` (what is dispatchable), `calls` (dispatch), `status` (what is shown), `serial` (one change of
-//! the settings at a time).
+//! One duty a module: `add`, `change` and `remove`, with `choice` (what is entered about signing in) and `secrets`; `supervisor`
+//! and `dial` (life cycle); `sign_in`, with `opened` (which one), `pending` (those under way) and `grant`
+//! (storing what they bring); `selection` (what
+//! the user has enabled), `routes` (what is dispatchable), `calls` (dispatch), `consent` and `step_up` (calls that need more
+//! than was granted); `status` and `explain` (what is shown), `serial` (one change of the settings at a time).
 
 mod add;
 mod backoff;
 mod builder;
 mod calls;
 mod cell;
+mod change;
+mod choice;
+mod consent;
 mod dial;
+mod explain;
+mod grant;
 mod input;
+mod opened;
+mod pending;
+mod remove;
 mod request;
 mod routes;
+mod secrets;
 mod selection;
 mod serial;
 mod shared;
+mod sign_in;
 mod status;
+mod step_up;
 mod supervisor;
 
 use std::future::Future;
@@ -35,6 +48,8 @@ use crate::elicitation::ElicitationAnswer;
 use crate::error::ConnectorError;
 use crate::events::EventBus;
 use crate::names::Slug;
+use crate::sign_in::{SignInCallback, SignInRequest, SignInView};
+use crate::trace::TraceStep;
 use crate::view::{ConnectorStatus, StateName, ToolView};
 
 /// How long an answer waits for the outcome of a first dial before it says "still connecting".
@@ -56,6 +71,7 @@ struct Owner(Arc<Shared>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        self.0.pending.clear();
         for cell in self.0.cells.load().iter() {
             cell.abort();
         }
@@ -114,6 +130,9 @@ impl ConnectorManager {
     }
 
     /// Changes a connector; its slug and selection stay. Dials again where the change asks for it.
+    ///
+    /// Another URL ends the sign-in: tokens are bound to the server that they are for. At another origin nothing of it is used
+    /// again, and the tokens are given back.
     pub async fn update(
         &self,
         slug: &Slug,
@@ -124,7 +143,8 @@ impl ConnectorManager {
         Ok(self.outcome(&cell).await)
     }
 
-    /// Removes a connector with its routes and secrets, and closes its connection. After an error it is as it was.
+    /// Removes a connector with its routes and secrets, and closes its connection. Its tokens are given back first, where that
+    /// can be done within seconds. After an error it is as it was, but for those.
     pub async fn remove(&self, slug: &Slug) -> Result<(), ConnectorError> {
         let cell = self.shared().cell(slug)?;
         to_the_end(Arc::clone(self.shared()).delete(cell)).await
@@ -168,7 +188,65 @@ impl ConnectorManager {
         Ok(self.outcome(&cell).await)
     }
 
-    /// Calls an enabled tool, through gates and validation.
+    /// Begins a sign-in to a connector, or one that grants it more; says where to send the user. Where no user is needed, the
+    /// connector is signed in to when this returns.
+    ///
+    /// To be completed by [`complete_sign_in`](Self::complete_sign_in) within
+    /// [`SIGN_IN_LIFETIME`](crate::sign_in::SIGN_IN_LIFETIME); one on another device completes itself, and a failure of that is
+    /// announced as [`EventKind::SignIn`](crate::EventKind::SignIn).
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectorError::Authorization`] for servers on which nobody can sign in, with what to do about it;
+    /// [`ConnectorError::Invalid`] for a connector that has no sign-in.
+    pub async fn sign_in(&self, slug: &Slug, request: SignInRequest) -> Result<SignInView, ConnectorError> {
+        let cell = self.shared().cell(slug)?;
+        to_the_end(Arc::clone(self.shared()).begin_sign_in(cell, request)).await
+    }
+
+    /// Begins a sign-in to a server that is not a connector yet: it becomes one when the sign-in is completed, with a slug that
+    /// is free then. Where there is a connector with this URL and a slug from this name, the sign-in is to that one.
+    ///
+    /// Otherwise as [`sign_in`](Self::sign_in).
+    pub async fn authenticate(
+        &self,
+        new: NewConnector,
+        request: SignInRequest,
+    ) -> Result<SignInView, ConnectorError> {
+        to_the_end(Arc::clone(self.shared()).begin_new(new, request)).await
+    }
+
+    /// Completes a sign-in with what came back with the browser; returns the status as [`add`](Self::add) does.
+    ///
+    /// A connection that works goes on with the new tokens; any other is made anew. Each state is good for one attempt.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectorError::Invalid`] with the field `state` for a sign-in that is not under way: the user has to begin again. After
+    /// any error nothing was stored.
+    pub async fn complete_sign_in(
+        &self,
+        callback: SignInCallback,
+    ) -> Result<ConnectorStatus, ConnectorError> {
+        let cell = to_the_end(Arc::clone(self.shared()).complete_sign_in(callback)).await?;
+        Ok(self.outcome(&cell).await)
+    }
+
+    /// Gives the tokens of a connector back to the server that issued them, and forgets them in any case. The registration and
+    /// the selection stay; sign-ins under way are given up.
+    pub async fn sign_out(&self, slug: &Slug) -> Result<ConnectorStatus, ConnectorError> {
+        let cell = self.shared().cell(slug)?;
+        to_the_end(Arc::clone(self.shared()).sign_out(Arc::clone(&cell))).await?;
+        Ok(self.outcome(&cell).await)
+    }
+
+    /// How a connector came to its state, step by step. Free of secrets.
+    pub fn explain(&self, slug: &Slug) -> Result<Vec<TraceStep>, ConnectorError> {
+        Ok(self.shared().cell(slug)?.trace.read())
+    }
+
+    /// Calls an enabled tool, through gates and validation. Where the user has to grant more for it, that is announced as
+    /// [`EventKind::SignIn`](crate::EventKind::SignIn), and the call waits for it and is sent again.
     pub async fn call_tool(&self, request: CallRequest) -> Result<CallResult, ConnectorError> {
         self.shared().call(request).await
     }
@@ -200,6 +278,7 @@ impl ConnectorManager {
     /// Closes every connection and ends every child process, all at once; each is bounded in time. No connector is
     /// removed.
     pub async fn shutdown(&self) {
+        self.shared().pending.clear();
         let cells = self.shared().cells.load_full();
         futures_util::future::join_all(cells.iter().map(|cell| cell.stop())).await;
     }

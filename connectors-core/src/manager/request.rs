@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::authorizer::SecretHeader;
 use crate::connector::ToolOutcome;
-use crate::definition::{OutputCheck, StdioCommand};
+use crate::definition::{NetworkSettings, OutputCheck, StdioCommand};
 use crate::names::Slug;
+use crate::sign_in::SignInChoice;
 
 /// What a user enters to add a connector.
 #[derive(Debug, Clone)]
@@ -18,6 +19,10 @@ pub struct NewConnector {
     pub name: String,
     /// Where it leads.
     pub endpoint: NewEndpoint,
+    /// What the user has entered about signing in (HTTP connectors).
+    pub sign_in: Option<SignInChoice>,
+    /// How its servers are reached, where that differs from the rest of this machine (HTTP connectors).
+    pub network: Option<NetworkSettings>,
 }
 
 /// The two ways to reach a server.
@@ -38,12 +43,30 @@ pub enum NewEndpoint {
 impl NewConnector {
     /// A remote server.
     pub fn http(name: impl Into<String>, url: impl Into<String>, headers: Vec<SecretHeader>) -> Self {
-        Self { name: name.into(), endpoint: NewEndpoint::Http { url: url.into(), headers } }
+        Self::new(name.into(), NewEndpoint::Http { url: url.into(), headers })
     }
 
     /// A local server.
     pub fn stdio(name: impl Into<String>, command: StdioCommand) -> Self {
-        Self { name: name.into(), endpoint: NewEndpoint::Stdio(command) }
+        Self::new(name.into(), NewEndpoint::Stdio(command))
+    }
+
+    fn new(name: String, endpoint: NewEndpoint) -> Self {
+        Self { name, endpoint, sign_in: None, network: None }
+    }
+
+    /// With what the user has entered about signing in. Secrets go to the secret store.
+    #[must_use]
+    pub fn with_sign_in(mut self, choice: SignInChoice) -> Self {
+        self.sign_in = Some(choice);
+        self
+    }
+
+    /// Reached in this way.
+    #[must_use]
+    pub fn with_network(mut self, network: NetworkSettings) -> Self {
+        self.network = Some(network);
+        self
     }
 }
 
@@ -63,6 +86,11 @@ pub struct ConnectorUpdate {
     pub disabled: Option<bool>,
     /// What becomes of results that violate their tool's output schema.
     pub output_check: Option<OutputCheck>,
+    /// What the user has entered about signing in (HTTP connectors). Another client, or another way to get tokens, ends the
+    /// sign-in that there is.
+    pub sign_in: Option<SignInChoice>,
+    /// How its servers are reached, all of it (HTTP connectors).
+    pub network: Option<NetworkSettings>,
 }
 
 /// A call of an enabled tool.
@@ -75,7 +103,8 @@ pub struct CallRequest {
     pub tool: String,
     /// The arguments, an object.
     pub arguments: Value,
-    /// Longest duration; the connector's limits if `None`.
+    /// Longest duration, waiting for the user's consent included; the connector's limits if `None`, for each time that the call
+    /// is sent.
     pub timeout: Option<Duration>,
     /// The caller's id, for [`ConnectorManager::cancel`](super::ConnectorManager::cancel) and events; made up if `None`.
     pub call_id: Option<Arc<str>>,

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use super::calls::Calls;
 use super::cell::{Cell, State};
 use super::input::Questions;
+use super::pending::PendingSignIns;
 use super::routes::RouteTable;
 use super::serial::Serial;
 use super::supervisor::Supervisor;
@@ -21,7 +22,9 @@ use crate::host::InputHandler;
 use crate::limits::Limits;
 use crate::names::Slug;
 use crate::protocol::Implementation;
+use crate::sign_in::SignInProvider;
 use crate::store::{ConfigStore, CredentialStore};
+use crate::trace::Trace;
 use crate::transport::Dialer;
 
 pub(super) struct Shared {
@@ -29,6 +32,8 @@ pub(super) struct Shared {
     pub(super) credentials: Arc<dyn CredentialStore>,
     pub(super) dialers: Vec<Arc<dyn Dialer>>,
     pub(super) gates: Vec<Arc<dyn EnablementGate>>,
+    pub(super) sign_in: Option<Arc<dyn SignInProvider>>,
+    pub(super) pending: PendingSignIns,
     pub(super) input: Arc<dyn InputHandler>,
     pub(super) limits: Arc<Limits>,
     pub(super) client_info: Implementation,
@@ -68,6 +73,8 @@ impl Shared {
                 .unwrap_or_else(|| Arc::new(crate::memory::MemoryCredentialStore::default())),
             dialers: builder.dialers,
             gates: builder.gates,
+            sign_in: builder.sign_in,
+            pending: PendingSignIns::default(),
             input,
             questions,
             limits: Arc::new(builder.limits),
@@ -98,9 +105,9 @@ impl Shared {
         self.cells.load().iter().any(|other| Arc::ptr_eq(other, cell))
     }
 
-    /// Makes a connector known and starts its supervisor.
-    pub(super) fn adopt(self: &Arc<Self>, definition: ConnectorDefinition) -> Arc<Cell> {
-        let (cell, commands) = Cell::new(definition);
+    /// Makes a connector known and starts its supervisor. `trace` tells how it came about.
+    pub(super) fn adopt(self: &Arc<Self>, definition: ConnectorDefinition, trace: Trace) -> Arc<Cell> {
+        let (cell, commands) = Cell::new(definition, trace);
         self.replace_cells(|cells| cells.push(Arc::clone(&cell)));
         let supervisor = Supervisor::new(Arc::clone(self), Arc::clone(&cell), commands);
         cell.supervised_by(tokio::spawn(supervisor.run()));
@@ -143,13 +150,25 @@ impl Shared {
             removed: false,
             error: state.error().map(ToOwned::to_owned),
         };
-        let was_waiting = matches!(*cell.state.borrow(), State::NeedsSignIn { .. });
-        let wanted = matches!(state, State::NeedsSignIn { .. });
+        let refusal = state.refusal().cloned();
+        let was_waiting = cell.state.borrow().refusal().is_some();
         cell.state.send_replace(state);
         self.events.publish(Some(&cell.slug), kind);
-        if wanted != was_waiting {
-            self.events.publish(Some(&cell.slug), EventKind::SignIn { wanted });
+        match refusal {
+            Some(refusal) if !was_waiting => {
+                let (reason, scopes) = (Some(refusal.error), refusal.scopes);
+                self.events.publish(Some(&cell.slug), EventKind::SignIn { wanted: true, reason, scopes });
+            }
+            // Calls that wait for consent still want it.
+            None if was_waiting && !cell.consent.is_wanted() => self.sign_in_over(cell),
+            _ => {}
         }
+    }
+
+    /// Tells the world that the user need not sign in.
+    pub(super) fn sign_in_over(&self, cell: &Cell) {
+        let kind = EventKind::SignIn { wanted: false, reason: None, scopes: Vec::new() };
+        self.events.publish(Some(&cell.slug), kind);
     }
 
     /// Applies a change to a connector's definition: written first, then in force.

@@ -18,6 +18,10 @@ pub(super) fn sentence(error: &ConnectorError) -> String {
         ConnectorError::SignInRequired { reason, .. } => {
             reason.clone().unwrap_or_else(|| "the server wants a sign-in".to_owned())
         }
+        ConnectorError::Authorization { problem, .. } => problem.clone(),
+        ConnectorError::InsufficientScope { scopes, .. } => {
+            format!("it needs your consent to more: {}", crate::text::display(&scopes.join(", "), 500))
+        }
         ConnectorError::NotConnected { reason: Some(reason), .. } => reason.clone(),
         ConnectorError::LimitExceeded { limit, max, .. } => format!("{limit} is over the limit of {max}"),
         ConnectorError::TimedOut { what, limit, .. } => format!("{what} took longer than {limit:?}"),
@@ -47,8 +51,12 @@ impl Shared {
             }
             State::Connecting { failed_attempts: n } => failed_attempts = *n,
             State::Ready { session: established, .. } => session = Some(Arc::clone(established)),
-            State::Disconnected | State::NeedsSignIn { .. } | State::Disabled => {}
+            State::Disconnected | State::NeedsSignIn(_) | State::Disabled => {}
         }
+        let (detail, refused_scopes) = match state.refusal() {
+            Some(refusal) => (refusal.detail, refusal.scopes.clone()),
+            None => (None, Vec::new()),
+        };
         ConnectorStatus {
             slug: cell.slug.clone(),
             name: definition.name.clone(),
@@ -69,6 +77,10 @@ impl Shared {
             stale: !connected && catalog.is_some(),
             quarantined: catalog.as_ref().map(|catalog| catalog.quarantined.clone()).unwrap_or_default(),
             secret_headers: definition.secret_headers.clone(),
+            detail,
+            oauth: definition.oauth.clone(),
+            sign_in_scopes: if refused_scopes.is_empty() { cell.consent.scopes() } else { refused_scopes },
+            network: definition.network.clone(),
         }
     }
 

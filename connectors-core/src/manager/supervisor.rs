@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use super::cell::{Cell, Command, State};
+use super::cell::{Cell, Command, Refusal, State};
 use super::dial::Connected;
 use super::shared::Shared;
 use crate::client::{ClientSignal, EraChoice, McpClient};
@@ -64,6 +64,7 @@ impl Supervisor {
     pub(super) async fn run(mut self) {
         let mut waiting = Vec::new();
         loop {
+            let renewals = self.cell.renewals();
             let next = if self.cell.definition.load().disabled {
                 self.shared.set_state(&self.cell, State::Disabled);
                 self.redialers.clear();
@@ -81,6 +82,10 @@ impl Supervisor {
                 Next::Wait(error) => {
                     let pause = self.failed(&error);
                     waiting.clear();
+                    if pause.is_none() && self.cell.renewals() != renewals {
+                        // The refusal may have been of the tokens before.
+                        continue;
+                    }
                     if let Next::Stop = self.idle(pause).await {
                         break;
                     }
@@ -266,8 +271,8 @@ impl Supervisor {
     fn failed(&mut self, error: &ConnectorError) -> Option<Duration> {
         let sentence = super::status::sentence(error);
         tracing::info!(slug = %self.cell.slug, code = error.code(), "connector is down");
-        if let ConnectorError::SignInRequired { .. } = error {
-            self.shared.set_state(&self.cell, State::NeedsSignIn { error: sentence });
+        if let Some(refusal) = Refusal::of(error) {
+            self.shared.set_state(&self.cell, State::NeedsSignIn(refusal));
             return None;
         }
         let pause = self.backoff.next();

@@ -11,8 +11,10 @@ use futures_util::Stream;
 use crate::error::TransportError;
 use crate::protocol::{Incoming, RequestId};
 
-/// Notifications of one exchange that may wait to be read; of more, the oldest is dropped.
+/// Notifications of one exchange that may wait to be read; of more, the oldest are dropped.
 const BACKLOG: usize = 64;
+/// Bytes that they may take together.
+const BACKLOG_BYTES: usize = 1 << 20;
 
 /// What an exchange ends with.
 type Answer = Result<Incoming, TransportError>;
@@ -36,9 +38,34 @@ struct Mailbox(Mutex<Mail>);
 
 #[derive(Debug, Default)]
 struct Mail {
-    notifications: VecDeque<Incoming>,
+    /// Each with its size.
+    notifications: VecDeque<(Incoming, usize)>,
+    /// The sum of the sizes.
+    bytes: usize,
     answer: Option<Answer>,
     reader: Option<Waker>,
+}
+
+impl Mail {
+    fn add(&mut self, notification: Incoming, bytes: usize) {
+        if bytes > BACKLOG_BYTES {
+            tracing::debug!(bytes, "a notification that is too large to be kept was dropped");
+            return;
+        }
+        while self.notifications.len() >= BACKLOG || self.bytes + bytes > BACKLOG_BYTES {
+            if self.take().is_none() {
+                break;
+            }
+        }
+        self.bytes += bytes;
+        self.notifications.push_back((notification, bytes));
+    }
+
+    fn take(&mut self) -> Option<Incoming> {
+        let (notification, bytes) = self.notifications.pop_front()?;
+        self.bytes -= bytes;
+        Some(notification)
+    }
 }
 
 impl Mailbox {
@@ -82,16 +109,17 @@ impl Exchanges {
         waiting.inspect(|mailbox| mailbox.deliver(|mail| mail.answer = Some(answer))).is_some()
     }
 
-    /// Hands a notification to the exchange `id`, ahead of its answer; gives it back if there is no such exchange.
-    pub(super) fn notify(&self, id: &RequestId, notification: Incoming) -> Result<(), Incoming> {
+    /// Hands a notification that takes `bytes` to the exchange `id`, ahead of its answer; gives it back if there is no such
+    /// exchange.
+    pub(super) fn notify(
+        &self,
+        id: &RequestId,
+        notification: Incoming,
+        bytes: usize,
+    ) -> Result<(), Incoming> {
         let waiting = self.lock().open.get(id).cloned();
         let Some(mailbox) = waiting else { return Err(notification) };
-        mailbox.deliver(|mail| {
-            if mail.notifications.len() == BACKLOG {
-                mail.notifications.pop_front();
-            }
-            mail.notifications.push_back(notification);
-        });
+        mailbox.deliver(|mail| mail.add(notification, bytes));
         Ok(())
     }
 
@@ -145,7 +173,7 @@ impl Stream for Reply {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
         let Some(mailbox) = &self.mailbox else { return Poll::Ready(None) };
         let mut mail = mailbox.lock();
-        if let Some(notification) = mail.notifications.pop_front() {
+        if let Some(notification) = mail.take() {
             return Poll::Ready(Some(Ok(notification)));
         }
         let Some(answer) = mail.answer.take() else {
@@ -188,29 +216,54 @@ mod tests {
         assert!(exchanges.lock().open.is_empty());
     }
 
+    fn numbered(n: usize) -> Incoming {
+        Incoming::Notification { method: n.to_string(), params: None }
+    }
+
+    /// The methods of the notifications that a reply holds, and its answer.
+    async fn methods(reply: Reply) -> Vec<String> {
+        let seen: Vec<_> = reply.collect().await;
+        seen.into_iter()
+            .map(|message| match message {
+                Ok(Incoming::Notification { method, .. }) => method,
+                Ok(Incoming::Response { .. }) => "answer".to_owned(),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
     #[tokio::test]
     async fn notifications_come_before_the_answer_and_the_oldest_are_dropped_when_nobody_reads() {
         let exchanges = Arc::new(Exchanges::default());
         let id = RequestId::Number(1);
-        let numbered = |n: usize| Incoming::Notification { method: n.to_string(), params: None };
-        assert!(exchanges.notify(&id, numbered(0)).is_err());
+        assert!(exchanges.notify(&id, numbered(0), 1).is_err());
         let reply = exchanges.open(id.clone()).unwrap();
         for n in 0..BACKLOG + 2 {
-            exchanges.notify(&id, numbered(n)).unwrap();
+            exchanges.notify(&id, numbered(n), 1).unwrap();
         }
         assert!(exchanges.settle(&id, Ok(response(1))));
-        assert!(exchanges.notify(&id, numbered(99)).is_err());
-        let seen: Vec<_> = reply.collect().await;
-        let methods: Vec<_> = seen
-            .iter()
-            .map(|message| match message {
-                Ok(Incoming::Notification { method, .. }) => method.clone(),
-                Ok(Incoming::Response { .. }) => "answer".to_owned(),
-                other => panic!("{other:?}"),
-            })
-            .collect();
+        assert!(exchanges.notify(&id, numbered(99), 1).is_err());
         let expected: Vec<_> = (2..BACKLOG + 2).map(|n| n.to_string()).chain(["answer".to_owned()]).collect();
-        assert_eq!(methods, expected);
+        assert_eq!(methods(reply).await, expected);
+    }
+
+    #[tokio::test]
+    async fn large_notifications_push_out_the_oldest_and_what_cannot_fit_costs_no_other() {
+        let exchanges = Arc::new(Exchanges::default());
+        let id = RequestId::Number(1);
+        let mut reply = exchanges.open(id.clone()).unwrap();
+        for n in 0..5 {
+            exchanges.notify(&id, numbered(n), BACKLOG_BYTES / 4).unwrap();
+        }
+        exchanges.notify(&id, numbered(5), BACKLOG_BYTES + 1).unwrap();
+        assert!(
+            matches!(reply.next().await, Some(Ok(Incoming::Notification { method, .. })) if method == "1")
+        );
+        // What has been read makes room.
+        exchanges.notify(&id, numbered(6), BACKLOG_BYTES / 4).unwrap();
+        exchanges.notify(&id, numbered(7), BACKLOG_BYTES / 2).unwrap();
+        assert!(exchanges.settle(&id, Ok(response(1))));
+        assert_eq!(methods(reply).await, ["4", "6", "7", "answer"]);
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! For wires on which all messages share one channel: finding what each of them is for.
 //!
 //! A wire opens an exchange per request, hands over every text that it receives, and says when the channel has ended.
-//! Responses are matched by id, and progress by its token, so that what was sent before an answer is read before it; whatever else the server sends is kept, within limits, for
-//! [`Transport::incoming`](crate::Transport::incoming).
+//! Responses are matched by id, and progress by its token, so that what was sent before an answer is read before it.
+//! Whatever else the server sends is kept, within limits, for [`Transport::incoming`](crate::Transport::incoming).
 
 mod exchanges;
 mod inbox;
@@ -22,7 +22,7 @@ use crate::error::TransportError;
 use crate::protocol::{Incoming, RequestId, read_messages};
 use crate::transport::IncomingStream;
 
-/// What a message costs in an inbox besides its text.
+/// What a message costs in a queue besides its text.
 const MESSAGE_OVERHEAD: usize = 128;
 
 /// The exchanges of one channel, and what the server sends on its own.
@@ -118,15 +118,15 @@ impl Multiplexer {
                 tracing::debug!(code, "a response without an id was dropped");
             }
             message => {
+                let bytes = MESSAGE_OVERHEAD.saturating_add(text_size(&message));
                 let message = match progress_of(&message) {
-                    Some(id) => match self.exchanges.notify(&id, message) {
+                    Some(id) => match self.exchanges.notify(&id, message, bytes) {
                         Ok(()) => return,
                         Err(message) => message,
                     },
                     None => message,
                 };
-                let bytes = MESSAGE_OVERHEAD.saturating_add(text_size(&message)).min(self.max_bytes);
-                self.inbox.push(message, bytes);
+                self.inbox.push(message, bytes.min(self.max_bytes));
             }
         }
     }

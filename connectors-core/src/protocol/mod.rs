@@ -27,4 +27,6 @@ pub mod code {
     pub const MISSING_CLIENT_CAPABILITY: i64 = -32021;
     /// `UnsupportedProtocolVersion` (2026-07-28, versioning).
     pub const UNSUPPORTED_PROTOCOL_VERSION: i64 = -32022;
+    /// `URLElicitationRequired` (2025-11-25, client, elicitation).
+    pub const URL_ELICITATION_REQUIRED: i64 = -32042;
 }

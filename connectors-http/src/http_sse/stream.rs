@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::body::chunk;
-use crate::error::shut;
+use crate::error::{place, shut};
 use crate::events::too_large;
 use crate::sse::{Decoder, Event, EventTooLarge};
 
@@ -63,6 +63,10 @@ pub(super) async fn read(mut stream: SharedStream, messages: Arc<Multiplexer>, c
                 messages.skip(&event.head, &event.tail, || too_large(event.limit));
             }
             Ok(None) => break "the server ended the stream that its answers arrive on".to_owned(),
+            Err(TransportError::Closed { .. }) if !closed.is_cancelled() => {
+                let place = place(stream.url());
+                break format!("the connection to {place} that the server's answers arrive on broke off");
+            }
             Err(error) => break error.to_string(),
         }
     };

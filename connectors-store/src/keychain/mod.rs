@@ -19,10 +19,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use connectors_core::store::Exclusive;
 use connectors_core::{CredentialError, CredentialKey, CredentialStore, Slug};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::atomic;
+use crate::exclusive::Holders;
 use crate::lock::{FileLock, PATIENCE};
 use backend::{Backend, Deadline};
 pub use probe::KeychainState;
@@ -48,13 +50,16 @@ const LOCKS: u8 = 16;
 ///
 /// *Concurrency.* Writers exclude each other, per connector, by lock files in the state root, which makes
 /// [`compare_and_swap`](CredentialStore::compare_and_swap) atomic among processes of one state root. Programs that
-/// write the same entries without that lock, car-secrets among them, may still come in between.
+/// write the same entries without that lock, car-secrets among them, may still come in between. The same holds for
+/// [`exclusive`](CredentialStore::exclusive), which has lock files of its own, asks nothing of the keychain, and needs a
+/// runtime with timers.
 ///
 /// *Cancellation.* A call that has begun is completed though its future is dropped; one that waits for a thread is not.
 pub struct KeychainStore {
     backend: Arc<dyn Backend>,
     worker: Worker,
     locks: PathBuf,
+    holders: Holders,
     timeout: Duration,
 }
 
@@ -74,7 +79,8 @@ impl KeychainStore {
     }
 
     fn on(backend: Arc<dyn Backend>, worker: Worker, state_root: &Path) -> Self {
-        Self { backend, worker, locks: state_root.to_owned(), timeout: TIMEOUT }
+        let holders = Holders::new(STORE, state_root);
+        Self { backend, worker, locks: state_root.to_owned(), holders, timeout: TIMEOUT }
     }
 
     /// Gives every call `timeout` instead of 10 seconds.
@@ -186,6 +192,10 @@ impl CredentialStore for KeychainStore {
             Ok(swap)
         })
         .await
+    }
+
+    async fn exclusive(&self, slug: &Slug) -> Result<Exclusive, CredentialError> {
+        self.holders.hold(slug).await
     }
 }
 

@@ -2,42 +2,16 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt;
 
 use connectors_core::{ConnectorDefinition, Slug};
-use serde::de::{MapAccess, Visitor};
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::merge::merged;
 use super::pretty::pretty;
+use super::raw::{RawObject, raw};
 
 const LIST: &str = "connectors";
-
-/// The fields of a connector that are ours: each is what the definition says, or absent if it says nothing.
-const CONNECTOR: &[&str] = &[
-    "slug",
-    "name",
-    "url",
-    "stdio",
-    "secret_headers",
-    "oauth",
-    "enabled_tools",
-    "tool_pins",
-    "disabled",
-    "output_check",
-];
-const STDIO: &[&str] = &["command", "args", "env"];
-const OAUTH: &[&str] = &["token_endpoint", "client_id", "has_client_secret", "resource", "scopes"];
-
-/// The fields of one of a connector's objects that are ours, and those of its members that are objects themselves.
-fn known_of(object: &str) -> &'static [&'static str] {
-    match object {
-        "stdio" => STDIO,
-        "oauth" => OAUTH,
-        _ => &[],
-    }
-}
 
 /// Why a file is not a manifest, and where.
 #[derive(Debug, PartialEq, Eq)]
@@ -110,7 +84,7 @@ impl<'a> Document<'a> {
         if self.position(&definition.slug).is_some() {
             return false;
         }
-        self.entries.push(Cow::Owned(RawObject::default().merged(definition, CONNECTOR)));
+        self.entries.push(Cow::Owned(raw(definition)));
         self.definitions.push(definition.clone());
         self.changed = true;
         true
@@ -125,7 +99,7 @@ impl<'a> Document<'a> {
         if self.definitions[at] == *definition {
             return;
         }
-        let merged = RawObject::of(&self.entries[at]).merged(definition, CONNECTOR);
+        let merged = merged(&self.entries[at], definition);
         self.entries[at] = Cow::Owned(merged);
         self.definitions[at] = definition.clone();
         self.changed = true;
@@ -154,82 +128,6 @@ impl<'a> Document<'a> {
     fn position(&self, slug: &Slug) -> Option<usize> {
         self.definitions.iter().position(|definition| definition.slug == *slug)
     }
-}
-
-/// The members of an object, in order, each value as it is written.
-#[derive(Debug, Clone, Default)]
-struct RawObject<'a>(Vec<(String, Cow<'a, RawValue>)>);
-
-impl<'a> RawObject<'a> {
-    /// The members of `value`; none if it is not an object.
-    fn of(value: &'a RawValue) -> Self {
-        serde_json::from_str(value.get()).unwrap_or_default()
-    }
-
-    /// This object with the members named by `known` taken from `value`, those that it leaves out removed, and every
-    /// other kept in its place.
-    fn merged(&self, value: &impl Serialize, known: &[&str]) -> Box<RawValue> {
-        let value = raw(value);
-        let mut new = RawObject::of(&value);
-        let mut members = Vec::with_capacity(self.0.len().max(new.0.len()));
-        for (name, old) in &self.0 {
-            if !known.contains(&name.as_str()) {
-                members.push((name.clone(), old.clone()));
-            } else if let Some(value) = new.take(name) {
-                let value = match known_of(name) {
-                    [] => value,
-                    known => Cow::Owned(RawObject::of(old).merged(&value, known)),
-                };
-                members.push((name.clone(), value));
-            }
-        }
-        members.append(&mut new.0);
-        raw(&RawObject(members))
-    }
-
-    fn take(&mut self, name: &str) -> Option<Cow<'a, RawValue>> {
-        let at = self.0.iter().position(|(other, _)| other == name)?;
-        Some(self.0.remove(at).1)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for RawObject<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-
-        impl<'de> Visitor<'de> for Members {
-            type Value = RawObject<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    members.push((name, Cow::Borrowed(map.next_value::<&'de RawValue>()?)));
-                }
-                Ok(RawObject(members))
-            }
-        }
-
-        deserializer.deserialize_map(Members)
-    }
-}
-
-impl Serialize for RawObject<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in &self.0 {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
-}
-
-/// Serialises what always can be: strings, lists and maps with string keys.
-fn raw(value: &impl Serialize) -> Box<RawValue> {
-    serde_json::value::to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 impl Flaw {

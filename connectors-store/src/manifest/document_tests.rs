@@ -1,7 +1,9 @@
-use connectors_core::{OAuthSettings, OutputCheck, StdioCommand};
+use connectors_core::definition::Registration;
+use connectors_core::{GrantKind, NetworkSettings, OAuthException, OAuthSettings, OutputCheck, StdioCommand};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
+use super::super::merge::{CONNECTOR, GRANT, NETWORK, OAUTH, STDIO};
 use super::*;
 
 /// Any JSON value, without floating-point numbers: their comparison is not what is tested.
@@ -33,14 +35,21 @@ fn with(mut known: Value, unknown: Map<String, Value>) -> Value {
 }
 
 fn connector(slug: String) -> impl Strategy<Value = Value> {
-    (unknown(), proptest::option::of(unknown()), proptest::option::of(unknown()), any::<bool>()).prop_map(
-        move |(own, stdio, oauth, disabled)| {
+    let some = || proptest::option::of(unknown());
+    (unknown(), some(), some(), some(), some(), any::<bool>()).prop_map(
+        move |(own, stdio, oauth, grant, network, disabled)| {
             let mut value = json!({"slug": slug, "name": "n", "url": "https://x", "disabled": disabled});
             if let Some(extra) = stdio {
                 value["stdio"] = with(json!({"command": "c", "env": {"A": "b"}}), extra);
             }
             if let Some(extra) = oauth {
                 value["oauth"] = with(json!({"token_endpoint": "t", "client_id": "i"}), extra);
+                if let Some(extra) = grant {
+                    value["oauth"]["grant"] = with(json!({"kind": "client_credentials"}), extra);
+                }
+            }
+            if let Some(extra) = network {
+                value["network"] = with(json!({"proxy": "http://p"}), extra);
             }
             with(value, own)
         },
@@ -61,17 +70,29 @@ fn full() -> ConnectorDefinition {
         env: [("K".to_owned(), "v".to_owned())].into(),
     });
     full.secret_headers = vec!["X-Api-Key".into()];
-    full.oauth = Some(OAuthSettings {
-        token_endpoint: "https://a/token".into(),
-        client_id: "id".into(),
-        has_client_secret: true,
-        resource: Some("https://new/mcp".into()),
-        scopes: vec!["read".into()],
-    });
+    let mut oauth = OAuthSettings::default();
+    oauth.token_endpoint = "https://a/token".into();
+    oauth.client_id = "id".into();
+    oauth.has_client_secret = true;
+    oauth.resource = Some("https://new/mcp".into());
+    oauth.scopes = vec!["read".into()];
+    oauth.issuer = Some("https://a".into());
+    oauth.redirect_uri = Some("http://127.0.0.1:9100/oauth/callback".into());
+    oauth.registration = Some(Registration::Dynamic);
+    oauth.token_endpoint_auth_method = Some("private_key_jwt".into());
+    oauth.grant = Some(GrantKind::ClientCredentials { signing_algorithm: Some("ES256".into()) });
+    oauth.exceptions = vec![OAuthException::IssuerSlash];
+    full.oauth = Some(oauth);
     full.enabled_tools = vec!["t".into()];
     full.tool_pins = [("t".to_owned(), "ab".to_owned())].into();
     full.disabled = true;
     full.output_check = OutputCheck::Strict;
+    full.network = NetworkSettings::default();
+    full.network.ca_file = Some("/ca.pem".into());
+    full.network.client_certificate_file = Some("/client.pem".into());
+    full.network.client_key_file = Some("/client.key".into());
+    full.network.proxy = Some("http://proxy:3128".into());
+    full.network.allow_private = true;
     full
 }
 
@@ -92,9 +113,11 @@ fn without_known(mut value: Value, at: usize) -> Value {
     }
     let connector = &mut value["connectors"][at];
     let mut nested = Vec::new();
-    for name in ["stdio", "oauth"] {
-        if let Some(mut object) = connector.get(name).cloned() {
-            strip(&mut object, known_of(name));
+    for (path, known) in
+        [("/stdio", STDIO), ("/oauth", OAUTH), ("/oauth/grant", GRANT), ("/network", NETWORK)]
+    {
+        if let Some(mut object) = connector.pointer(path).cloned() {
+            strip(&mut object, known);
             nested.push(object);
         }
     }
@@ -110,8 +133,11 @@ proptest! {
         let mut document = Document::parse(text.as_bytes()).unwrap();
         let mut definition = full();
         // An object that is removed takes its unknown fields with it, so the ones that are there stay.
-        if before["connectors"][0].get("stdio").is_none() { definition.stdio = None; }
-        if before["connectors"][0].get("oauth").is_none() { definition.oauth = None; }
+        let connector = &before["connectors"][0];
+        if connector.pointer("/stdio").is_none() { definition.stdio = None; }
+        if connector.pointer("/oauth/grant").is_none() { definition.oauth.as_mut().unwrap().grant = None; }
+        if connector.pointer("/oauth").is_none() { definition.oauth = None; }
+        if connector.pointer("/network").is_none() { definition.network = NetworkSettings::default(); }
         document.replace(&definition);
 
         let after = value_of(&document);
@@ -143,6 +169,11 @@ fn the_known_fields_are_all_those_of_a_definition() {
     assert_eq!(keys(&full), set(CONNECTOR));
     assert_eq!(keys(&full["stdio"]), set(STDIO));
     assert_eq!(keys(&full["oauth"]), set(OAUTH));
+    assert_eq!(keys(&full["network"]), set(NETWORK));
+    let enterprise =
+        GrantKind::EnterpriseManaged { idp_token_endpoint: "t".into(), idp_client_id: "i".into() };
+    let enterprise = keys(&serde_json::to_value(enterprise).unwrap());
+    assert_eq!(&keys(&full["oauth"]["grant"]) | &enterprise, set(GRANT));
 }
 
 #[test]
@@ -210,6 +241,130 @@ fn an_optional_field_that_is_no_longer_set_is_removed() {
             {"slug": "a", "name": "A", "url": "https://a", "x": 1, "secret_headers": [], "enabled_tools": []}
         ]})
     );
+}
+
+/// The one connector of `text` after `change` to what it says.
+fn changed(connector: &str, change: impl FnOnce(&mut ConnectorDefinition)) -> Value {
+    let text = format!(r#"{{"connectors":[{connector}]}}"#);
+    let mut document = Document::parse(text.as_bytes()).unwrap();
+    let mut definition = Document::parse(text.as_bytes()).unwrap().into_definitions().remove(0);
+    change(&mut definition);
+    document.replace(&definition);
+    assert!(document.is_changed());
+    let mut written = value_of(&document);
+    let again = Document::parse(document.to_text().as_bytes()).unwrap().into_definitions().remove(0);
+    assert_eq!(again, definition, "what is written is not what was meant");
+    written["connectors"][0].take()
+}
+
+#[test]
+fn network_settings_that_are_not_known_survive_where_none_is_set_that_is() {
+    let entry = r#"{"slug":"a","name":"A","network":{"dns":"1.1.1.1","proxy":"http://p"}}"#;
+    let written = changed(entry, |definition| definition.network = NetworkSettings::default());
+    assert_eq!(written["network"], json!({"dns": "1.1.1.1"}));
+
+    let entry = r#"{"slug":"a","name":"A","network":{"proxy":"http://p"}}"#;
+    let written = changed(entry, |definition| definition.network = NetworkSettings::default());
+    assert_eq!(written.get("network"), None);
+}
+
+/// How a later version may have written down a sign-in.
+const LATER: &str = r#"{"slug":"a","name":"A","oauth":{
+    "token_endpoint":"t","client_id":"c",
+    "registration":{"federated":{"by":"x"}},
+    "grant":{"kind":"telepathy","distance":1.50},
+    "exceptions":["later","issuer_slash",{"until":1}]}}"#;
+
+#[test]
+fn what_a_newer_version_has_written_about_signing_in_survives_a_change() {
+    let text = format!(r#"{{"connectors":[{LATER}]}}"#);
+    let mut document = Document::parse(text.as_bytes()).unwrap();
+    let mut definition = full();
+    definition.slug = Slug::verbatim("a");
+    definition.oauth = document.definitions[0].oauth.clone();
+    let oauth = definition.oauth.as_mut().unwrap();
+    assert_eq!(oauth.exceptions, [OAuthException::IssuerSlash]);
+    oauth.client_id = "new".into();
+    oauth.exceptions = vec![OAuthException::ResourceOmitted];
+    document.replace(&definition);
+    let expected = r#"
+      "oauth": {
+        "token_endpoint": "t",
+        "client_id": "new",
+        "registration": {
+          "federated": {
+            "by": "x"
+          }
+        },
+        "grant": {
+          "kind": "telepathy",
+          "distance": 1.50
+        },
+        "exceptions": [
+          "resource_omitted",
+          "later",
+          {
+            "until": 1
+          }
+        ],
+"#;
+    let written = document.to_text();
+    assert!(written.contains(expected.trim_start()), "{written}");
+
+    let written = changed(LATER, |definition| definition.oauth.as_mut().unwrap().exceptions.clear());
+    assert_eq!(written["oauth"]["exceptions"], json!(["later", {"until": 1}]));
+    let written = changed(LATER, |definition| definition.oauth = None);
+    assert_eq!(
+        written,
+        json!({"slug": "a", "name": "A", "url": "", "secret_headers": [], "enabled_tools": []})
+    );
+}
+
+#[test]
+fn a_known_choice_takes_the_place_of_one_that_is_not_known() {
+    let written = changed(LATER, |definition| {
+        let oauth = definition.oauth.as_mut().unwrap();
+        oauth.registration = Some(Registration::Manual);
+        oauth.grant = Some(GrantKind::JwtBearer);
+    });
+    assert_eq!(written["oauth"]["registration"], json!("manual"));
+    assert_eq!(written["oauth"]["grant"], json!({"kind": "jwt_bearer"}));
+    let written = changed(LATER, |definition| definition.oauth.as_mut().unwrap().grant = None);
+    assert_eq!(written["oauth"].get("grant"), None);
+}
+
+#[test]
+fn a_grant_keeps_what_is_not_known_of_it_unless_its_kind_changes() {
+    let entry = r#"{"slug":"a","name":"A","oauth":{"token_endpoint":"t","client_id":"c",
+        "grant":{"kind":"client_credentials","audience":"x","signing_algorithm":"ES256"}}}"#;
+    let grant = |grant| {
+        changed(entry, |definition| definition.oauth.as_mut().unwrap().grant = Some(grant))["oauth"]["grant"]
+            .take()
+    };
+    assert_eq!(
+        grant(GrantKind::ClientCredentials { signing_algorithm: None }),
+        json!({"kind": "client_credentials", "audience": "x"})
+    );
+    assert_eq!(grant(GrantKind::JwtBearer), json!({"kind": "jwt_bearer"}));
+}
+
+#[test]
+fn what_car_connectors_cannot_read_a_manifest_without_is_always_written() {
+    let mut definition = ConnectorDefinition::http(Slug::verbatim("a"), "A", "https://a");
+    let mut oauth = OAuthSettings::default();
+    oauth.grant = Some(GrantKind::JwtBearer);
+    definition.oauth = Some(oauth);
+    let mut document = Document::default();
+    document.insert(&definition);
+    for written in [value_of(&document), json!({"connectors": [changed(LATER, |new| new.disabled = true)]})] {
+        let entry = &written["connectors"][0];
+        for path in ["/slug", "/name", "/url", "/oauth/token_endpoint", "/oauth/client_id"] {
+            assert!(entry.pointer(path).is_some_and(Value::is_string), "{path} in {entry}");
+        }
+        for path in ["/secret_headers", "/enabled_tools", "/oauth/scopes"] {
+            assert!(entry.pointer(path).is_some_and(Value::is_array), "{path} in {entry}");
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,9 @@
 //! every level, number for number; the file is laid out as `serde_json`'s pretty printer does it.
 
 mod document;
+mod merge;
 mod pretty;
+mod raw;
 
 use std::fs;
 use std::io;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -80,6 +81,8 @@ pub(super) struct KeyRing {
     state_root: PathBuf,
     passphrase: Option<SecretString>,
     cost: Cost,
+    /// True while the vault is one that has no use for the passphrase.
+    ignores_passphrase: AtomicBool,
     /// The last key, since deriving one takes a noticeable time.
     known: Mutex<Option<(KeySource, Key)>>,
 }
@@ -97,12 +100,20 @@ impl KeyRing {
             state_root: paths.state_root.clone(),
             passphrase: paths.passphrase.clone(),
             cost,
+            ignores_passphrase: AtomicBool::new(false),
             known: Mutex::new(None),
         }
     }
 
+    /// True if there is a passphrase, and the vault that was last read is not protected by one.
+    pub(super) fn ignores_passphrase(&self) -> bool {
+        self.ignores_passphrase.load(Ordering::Relaxed)
+    }
+
     /// The key of an existing vault.
     pub(super) fn find(&self, source: &KeySource) -> Result<Key, Flaw> {
+        let ignored = self.passphrase.is_some() && *source == KeySource::File;
+        self.ignores_passphrase.store(ignored, Ordering::Relaxed);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, key)) = &*known
             && known == source

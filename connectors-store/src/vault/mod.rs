@@ -16,11 +16,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use connectors_core::store::Exclusive;
 use connectors_core::{CredentialError, CredentialKey, CredentialStore, Slug};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
 use crate::atomic;
+use crate::exclusive::Holders;
 use crate::lock::{FileLock, PATIENCE};
 use crate::paths::Paths;
 use flaw::Flaw;
@@ -36,12 +38,17 @@ const STORE: &str = "vault";
 /// Only the key stays in memory. A vault that cannot be decrypted, be it for a wrong key, for being cut short or for
 /// having been tampered with, is reported as such and never written to.
 ///
-/// *Cancellation.* A change that has begun is completed though its future is dropped.
+/// [`exclusive`](CredentialStore::exclusive) has lock files of its own, in the state root, and does not touch the vault. It
+/// needs a runtime with timers.
+///
+/// *Cancellation.* A change that has begun is completed though its future is dropped; a holder that is dropped while it
+/// waits is forgotten.
 #[derive(Debug, Clone)]
 pub struct VaultStore {
     file: Arc<VaultFile>,
     /// One writer of this process at a time, so that waiting for another process takes up one thread, not many.
     writer: Arc<Mutex<()>>,
+    holders: Arc<Holders>,
 }
 
 impl VaultStore {
@@ -53,7 +60,8 @@ impl VaultStore {
     fn with_cost(paths: &Paths, cost: Cost) -> Self {
         let keys = KeyRing::new(paths, cost);
         let file = VaultFile { path: paths.vault(), keys, swept: AtomicBool::new(false) };
-        Self { file: Arc::new(file), writer: Arc::default() }
+        let holders = Holders::new(STORE, &paths.state_root);
+        Self { file: Arc::new(file), writer: Arc::default(), holders: Arc::new(holders) }
     }
 
     /// The vault's file.
@@ -64,6 +72,11 @@ impl VaultStore {
     /// True if there is a vault, readable or not.
     pub fn exists(&self) -> bool {
         fs::symlink_metadata(&self.file.path).is_ok()
+    }
+
+    /// True if a passphrase was given that has no effect: the vault, as it was last read, has a key file.
+    pub fn ignores_passphrase(&self) -> bool {
+        self.file.keys.ignores_passphrase()
     }
 
     /// Creates the vault, and its key file where one is used, if there is none; otherwise checks that it can be
@@ -164,6 +177,10 @@ impl CredentialStore for VaultStore {
             (swap, swap)
         })
         .await
+    }
+
+    async fn exclusive(&self, slug: &Slug) -> Result<Exclusive, CredentialError> {
+        self.holders.hold(slug).await
     }
 }
 

@@ -3,16 +3,13 @@
 //! The test runs itself as the writer, which says on its standard output when it begins a write and when it has
 //! finished it, and kills it after a number of lines and a few microseconds that are different every time.
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use connectors_core::{ConfigStore, ConnectorDefinition, Slug};
 use connectors_store::ManifestStore;
 
-const FOLDER: &str = "CONNECTORS_STORE_KILL_TEST_FOLDER";
-const FIRST: &str = "CONNECTORS_STORE_KILL_TEST_FIRST";
+use crate::process::{lines, orders, say, start};
 
 /// The definition that the writer's `n`th write leaves: large enough that it takes several blocks on disk.
 fn nth(n: u64) -> ConnectorDefinition {
@@ -21,33 +18,10 @@ fn nth(n: u64) -> ConnectorDefinition {
     definition
 }
 
-fn start(writer: &str, folder: &Path, first: u64) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", writer, "--ignored", "--nocapture"])
-        .env(FOLDER, folder)
-        .env(FIRST, first.to_string())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
-/// What the environment tells a process that is a writer; nothing, where somebody runs ignored tests by hand.
-fn orders() -> Option<(PathBuf, u64)> {
-    let folder = std::env::var_os(FOLDER)?;
-    Some((folder.into(), std::env::var(FIRST).ok()?.parse().ok()?))
-}
-
-fn say(word: &str, n: u64) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{word} {n}").unwrap();
-    out.flush().unwrap();
-}
-
 /// Lets a writer begin some writes, kills it, and returns the last one that it has said to have finished.
 fn run_and_kill(writer: &str, folder: &Path, round: u64, last: u64) -> u64 {
     let mut child = start(writer, folder, last + 1);
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut lines = lines(&mut child);
     let mut finished = last;
     let mut take = |line: &str| {
         if let Some(n) = line.strip_prefix("finished ") {

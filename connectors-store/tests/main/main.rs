@@ -7,6 +7,9 @@
     reason = "these are tests"
 )]
 
+#[cfg(feature = "vault")]
+mod exclusive;
 mod kill;
 mod manifest;
 mod open;
+mod process;

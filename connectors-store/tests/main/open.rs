@@ -43,6 +43,35 @@ async fn a_chosen_vault_is_created_once_and_then_used() {
 
 #[cfg(feature = "vault")]
 #[tokio::test]
+async fn a_passphrase_beside_a_vault_with_a_key_file_is_warned_of_as_long_as_it_has_no_effect() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = paths(&folder);
+    let with_passphrase = paths.clone().with_passphrase(Some("correct horse".into()));
+    open_credentials(SecretsChoice::Vault, &paths).await.unwrap();
+
+    let opened = open_credentials(SecretsChoice::Vault, &with_passphrase).await.unwrap();
+    let said = format!(
+        "The passphrase has no effect: this vault was made with the key file {}",
+        paths.key_file.display()
+    );
+    assert!(opened.warning && opened.notice.contains(&said), "{}", opened.notice);
+    assert!(!opened.notice.contains("correct horse"), "{}", opened.notice);
+
+    std::fs::remove_file(&paths.key_file).unwrap();
+    let opened = open_credentials(SecretsChoice::Vault, &with_passphrase).await.unwrap();
+    assert!(opened.warning && opened.notice.contains("vault.key is missing"), "{}", opened.notice);
+    assert!(opened.notice.contains(&said), "{}", opened.notice);
+
+    std::fs::remove_file(paths.vault()).unwrap();
+    for new in [true, false] {
+        let opened = open_credentials(SecretsChoice::Vault, &with_passphrase).await.unwrap();
+        assert_eq!((opened.warning, opened.notice.contains("It is new")), (false, new), "{}", opened.notice);
+        assert!(!opened.notice.contains("no effect"), "{}", opened.notice);
+    }
+}
+
+#[cfg(feature = "vault")]
+#[tokio::test]
 async fn a_vault_that_cannot_be_decrypted_is_opened_with_a_warning_and_answers_with_the_reason() {
     use connectors_core::{CredentialKey, Slug};
     let folder = tempfile::tempdir().unwrap();

@@ -258,7 +258,7 @@ async fn a_slow_reader_loses_events_and_is_told_but_no_reply() {
         client.send(id, "connectors.cancel", json!({"call_id": "x"}));
     }
     for _ in 0..5000 {
-        let kind = EventKind::SignIn { wanted: true };
+        let kind = EventKind::SignIn { wanted: true, reason: None, scopes: Vec::new() };
         fixture.dispatcher.manager().events().publish(None, kind);
     }
     let (mut replies, mut seen, mut lost) = (Vec::new(), 0, 0);

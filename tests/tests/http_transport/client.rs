@@ -9,7 +9,7 @@ use connectors_core::protocol::{Incoming, ProtocolVersion, RequestId, RpcError};
 use connectors_core::transport::{
     DialTarget, IncomingStream, Mirror, OutgoingNotification, OutgoingRequest, ReplyStream,
 };
-use connectors_core::{ConnectorDefinition, Dialer, Limits, Slug, Transport, TransportError};
+use connectors_core::{ConnectorDefinition, Dialer, Limits, Slug, Trace, Transport, TransportError};
 use connectors_http::HttpDialer;
 use connectors_tests::deadline::soon;
 use futures_util::StreamExt;
@@ -33,9 +33,18 @@ pub(crate) async fn transport_with(
 
 /// A transport with an authorizer of its own.
 pub(crate) async fn dial(url: &str, limits: Limits, authorizer: Arc<dyn Authorizer>) -> Arc<dyn Transport> {
-    let definition = Arc::new(ConnectorDefinition::http(Slug::verbatim("under_test"), "Under test", url));
-    let target = DialTarget { definition, authorizer, limits: Arc::new(limits) };
+    let target = DialTarget {
+        definition: Arc::new(definition(url)),
+        authorizer,
+        limits: Arc::new(limits),
+        trace: Trace::default(),
+    };
     HttpDialer::new().dial(target).await.expect("a dial makes no connection")
+}
+
+/// The connector under test.
+pub(crate) fn definition(url: &str) -> ConnectorDefinition {
+    ConnectorDefinition::http(Slug::verbatim("under_test"), "Under test", url)
 }
 
 pub(crate) fn request(id: i64, method: &'static str, version: Option<ProtocolVersion>) -> OutgoingRequest {

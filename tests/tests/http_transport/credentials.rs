@@ -26,7 +26,11 @@ impl Authorizer for TwoTokens {
         Ok(vec![SecretHeader { name: "Authorization".into(), value: token.into() }])
     }
 
-    async fn challenged(&self, challenge: &Challenge) -> Result<ChallengeResponse, ConnectorError> {
+    async fn challenged(
+        &self,
+        challenge: &Challenge,
+        _: &[SecretHeader],
+    ) -> Result<ChallengeResponse, ConnectorError> {
         self.challenges.lock().unwrap().push(challenge.clone());
         Ok(ChallengeResponse::Retry)
     }

@@ -12,9 +12,11 @@ use futures_util::stream;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// One request.
@@ -55,6 +57,7 @@ struct Seen {
 /// A server at work. Dropping it cuts its connections; that panics if it has died before.
 pub(crate) struct Server {
     address: SocketAddr,
+    scheme: &'static str,
     seen: Arc<Mutex<Seen>>,
     changed: watch::Sender<()>,
     stop: CancellationToken,
@@ -68,17 +71,39 @@ impl Server {
         F: Fn(Call) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Response<Body>> + Send + 'static,
     {
+        Self::start_with(None, answer).await
+    }
+
+    /// The same over TLS. A connection whose handshake fails is counted, and brings no request.
+    pub(crate) async fn start_tls<F, Fut>(tls: TlsAcceptor, answer: F) -> Self
+    where
+        F: Fn(Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Response<Body>> + Send + 'static,
+    {
+        Self::start_with(Some(tls), answer).await
+    }
+
+    async fn start_with<F, Fut>(tls: Option<TlsAcceptor>, answer: F) -> Self
+    where
+        F: Fn(Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Response<Body>> + Send + 'static,
+    {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (seen, stop) = (Arc::<Mutex<Seen>>::default(), CancellationToken::new());
         let changed = watch::Sender::new(());
         let notes = Notes { seen: Arc::clone(&seen), changed: changed.clone() };
-        let task = tokio::spawn(serve(listener, Arc::new(answer), notes, stop.clone()));
-        Self { address, seen, changed, stop, task }
+        let task = tokio::spawn(serve(listener, tls.clone(), Arc::new(answer), notes, stop.clone()));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        Self { address, scheme, seen, changed, stop, task }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The requests so far.
@@ -158,8 +183,13 @@ impl Notes {
     }
 }
 
-async fn serve<F, Fut>(listener: TcpListener, answer: Arc<F>, notes: Notes, stop: CancellationToken)
-where
+async fn serve<F, Fut>(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    answer: Arc<F>,
+    notes: Notes,
+    stop: CancellationToken,
+) where
     F: Fn(Call) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Response<Body>> + Send + 'static,
 {
@@ -173,14 +203,34 @@ where
                 let (socket, _) = accepted.expect("a connection");
                 socket.set_nodelay(true).expect("a TCP option");
                 notes.take(|seen| { seen.connections += 1; seen.open += 1; });
-                connections.spawn(connection(socket, Arc::clone(&answer), notes.clone()));
+                connections.spawn(connection(socket, tls.clone(), Arc::clone(&answer), notes.clone()));
             }
         }
     }
 }
 
-async fn connection<F, Fut>(socket: TcpStream, answer: Arc<F>, notes: Notes)
+async fn connection<F, Fut>(socket: TcpStream, tls: Option<TlsAcceptor>, answer: Arc<F>, notes: Notes)
 where
+    F: Fn(Call) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Response<Body>> + Send + 'static,
+{
+    match tls {
+        None => requests(socket, answer, &notes).await,
+        Some(tls) => {
+            // An error here is a client that trusts the server no more than it should.
+            if let Ok(stream) = tls.accept(socket).await {
+                requests(stream, answer, &notes).await;
+            }
+        }
+    }
+    notes.take(|seen| seen.open -= 1);
+}
+
+async fn requests<F, Fut>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    answer: Arc<F>,
+    notes: &Notes,
+) where
     F: Fn(Call) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Response<Body>> + Send + 'static,
 {
@@ -201,8 +251,7 @@ where
         }
     });
     // An error here is the client's leaving in the middle of something.
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
-    notes.take(|seen| seen.open -= 1);
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 /// An empty answer.

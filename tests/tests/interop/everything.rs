@@ -1,10 +1,12 @@
 //! `server-everything`: everything that it offers, over each of its three wires. It speaks the legacy era alone, and its
 //! tools do not look whether they are cancelled.
 
-use connectors_core::EventKind;
+use std::time::Duration;
+
 use connectors_core::elicitation::ElicitationAnswer;
 use connectors_core::feature::{CompletionArgument, CompletionReference, CompletionRequest};
 use connectors_core::protocol::ProtocolVersion;
+use connectors_core::{ConnectorError, EventKind, ToolCall, ToolOutcome};
 use serde_json::{Map, Value, json};
 
 use super::host::Host;
@@ -25,6 +27,7 @@ async fn works_in_full(host: Host, version: ProtocolVersion) {
     lists_and_calls_tools(&host).await;
     reports_progress_until_cancelled(&host).await;
     asks_the_user(&host).await;
+    sends_the_user_to_a_page_first(&host).await;
     offers_resources(&host).await;
     offers_prompts_and_completions(&host).await;
     announces_what_changed(&host).await;
@@ -78,6 +81,51 @@ async fn asks_the_user(host: &Host) {
     let (shown, text) = tokio::join!(shown, opened);
     assert_eq!(shown, (Some("https://sign.example/in?for=me".to_owned()), Some("sign.example".to_owned())));
     assert!(text.contains(r#""action": "accept""#), "{text}");
+}
+
+/// The server's demand is an error, after which the call is repeated.
+async fn sends_the_user_to_a_page_first(host: &Host) {
+    const FIRST: &str = "https://modelcontextprotocol.io/";
+    let (page, other) = ("https://sign.example/in", "https://sign.example/up");
+    let accepts = || ElicitationAnswer::Accept(Map::new());
+    let (outcome, visited) = visiting(host, page, vec![accepts(), accepts()]).await;
+    let text = outcome.expect("a result").text();
+    assert!(text.contains(r#""action": "accept""#), "{text}");
+    assert_eq!(visited, [FIRST, page]);
+
+    let (outcome, visited) = visiting(host, other, vec![ElicitationAnswer::Decline]).await;
+    let Err(ConnectorError::Upstream { error, .. }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((error.code, visited), (-32042, vec![FIRST.to_owned()]));
+}
+
+/// Calls the tool that demands it, and gives these answers to what the user is asked: the outcome, and the pages shown.
+async fn visiting(
+    host: &Host,
+    page: &str,
+    answers: Vec<ElicitationAnswer>,
+) -> (Result<ToolOutcome, ConnectorError>, Vec<String>) {
+    let connection = host.connection();
+    let tools = connection.list_tools().await.expect("a catalogue");
+    let tool = tools.get("trigger-url-elicitation").expect("the tool");
+    // This server does not say when a visit is over.
+    let call = ToolCall::new(tool.clone(), json!({"url": page, "errorPath": true}))
+        .with_idle_timeout(Duration::from_secs(2));
+    let mut events = host.watch();
+    let user = async {
+        let mut shown = Vec::new();
+        for answer in answers {
+            let (id, url) = events
+                .find("a page", |kind| match kind {
+                    EventKind::InputWanted { request_id, url, .. } => Some((request_id.clone(), url.clone())),
+                    _ => None,
+                })
+                .await;
+            assert!(host.manager.answer(&id, answer), "the question is no longer open");
+            shown.extend(url);
+        }
+        shown
+    };
+    tokio::join!(connection.call_tool(call), user)
 }
 
 async fn offers_resources(host: &Host) {

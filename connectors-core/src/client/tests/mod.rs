@@ -4,6 +4,7 @@ mod calls;
 mod incoming;
 mod listing;
 mod negotiation;
+mod pages;
 mod subscribing;
 
 use std::sync::Arc;

@@ -177,3 +177,120 @@ async fn a_session_that_a_call_has_opened_again_is_a_gap_too() {
     assert_eq!(client.list_resources().await.unwrap(), []);
     assert_eq!(signals.recv().await, Some(ClientSignal::ToolsChanged));
 }
+
+/// The resources that each subscription asked for, in order.
+fn wanted(server: &ScriptedServer) -> Vec<Value> {
+    server
+        .seen()
+        .into_iter()
+        .filter(|seen| seen.method == "subscriptions/listen")
+        .map(|seen| seen.params["notifications"]["resourceSubscriptions"].clone())
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_is_given_up_is_wanted_no_more() {
+    let mut id = 1;
+    let server = ScriptedServer::new(
+        STDIO_LIKE,
+        modern(move |_, params| {
+            id += 1;
+            match &params["notifications"]["resourceSubscriptions"] {
+                one if *one == json!(["note:a"]) => {
+                    Reply::After(vec![acknowledged(id, &["note:a"])], Box::new(Reply::Never))
+                }
+                _ => Reply::Never,
+            }
+        }),
+    );
+    let (client, _signals) = connect(&server).await;
+    client.subscribe_resource("note:a").await.unwrap();
+    let given_up = client.subscribe_resource("note:b");
+    assert!(tokio::time::timeout(Duration::from_secs(1), given_up).await.is_err());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(wanted(&server), [json!(["note:a"]), json!(["note:a", "note:b"]), json!(["note:a"])]);
+    // Asked for again, it is not taken for granted.
+    let again = client.subscribe_resource("note:b");
+    assert!(tokio::time::timeout(Duration::from_secs(1), again).await.is_err());
+    // Nor is what was agreed to before it was ended.
+    client.unsubscribe_resource("note:a").await.unwrap();
+    client.subscribe_resource("note:a").await.unwrap();
+    assert_eq!(wanted(&server).last(), Some(&json!(["note:a"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_two_wait_for_outlives_the_one_who_gives_up() {
+    let server = ScriptedServer::new(STDIO_LIKE, modern(|_, _| Reply::Never));
+    let (client, _signals) = connect(&server).await;
+    let mut patient = client.subscribe_resource("note:a");
+    let hasty = tokio::time::timeout(Duration::from_secs(1), client.subscribe_resource("note:a"));
+    tokio::select! {
+        biased;
+        outcome = &mut patient => panic!("before the acknowledgement: {outcome:?}"),
+        given_up = hasty => assert!(given_up.is_err()),
+    }
+    server.send(Ok(acknowledged(FIRST, &["note:a"])));
+    patient.await.unwrap();
+    // Neither opened anew nor cancelled.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(server.methods(), ["server/discover", "subscriptions/listen"]);
+}
+
+/// A server that announces changes of tools and prompts, but not of resources.
+fn announcing() -> Arc<ScriptedServer> {
+    ScriptedServer::new(STDIO_LIKE, |method, _| match method {
+        "server/discover" => {
+            let mut result = discover_result();
+            let announced = json!({"listChanged": true});
+            result["capabilities"] = json!({"tools": announced, "prompts": announced, "resources": {}});
+            Reply::Result(result)
+        }
+        "tools/list" => Reply::Result(one_tool()),
+        "prompts/list" => Reply::Result(json!({"prompts": []})),
+        "resources/list" => Reply::Result(json!({"resources": []})),
+        _ => Reply::Never,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_before_the_first_acknowledgement_may_have_changed_and_is_said_to_once() {
+    let server = announcing();
+    let (client, mut signals) = connect(&server).await;
+    let asked = server.wait_for("subscriptions/listen").await;
+    assert_eq!(asked.params["notifications"], json!({"toolsListChanged": true, "promptsListChanged": true}));
+    client.list_tools().await.unwrap();
+    client.list_resources().await.unwrap();
+    server.send(Ok(acknowledged(77, &[])));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(signals.try_recv().is_err());
+    server.send(Ok(acknowledged(FIRST, &[])));
+    assert_eq!(signals.recv().await, Some(ClientSignal::ToolsChanged));
+    // What is read from now on is announced when it changes.
+    client.list_tools().await.unwrap();
+    client.list_prompts().await.unwrap();
+    server.send(Ok(acknowledged(FIRST, &[])));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(signals.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_while_one_subscription_takes_the_place_of_another_is_not_read_again() {
+    let server = announcing();
+    let (client, mut signals) = connect(&server).await;
+    server.wait_for("subscriptions/listen").await;
+    server.send(Ok(acknowledged(FIRST, &[])));
+    // Lets the listening task take it.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let subscribing = client.subscribe_resource("note:a");
+    let during = async {
+        while wanted(&server).len() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        client.list_tools().await.unwrap();
+        server.send(Ok(acknowledged(FIRST + 1, &["note:a"])));
+    };
+    let (outcome, ()) = tokio::join!(subscribing, during);
+    outcome.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(signals.try_recv().is_err());
+}

@@ -80,6 +80,8 @@ async fn headers_that_no_request_can_carry_are_refused_by_name() {
         ("Mcp-Session-Id", "x"),
         ("a b", "x"),
         ("", "x"),
+        ("tokens", "x"),
+        ("Client_Secret", "x"),
         ("X", "a\r\nb"),
     ];
     for (name, value) in bad {

@@ -160,6 +160,29 @@ async fn a_refusal_of_the_credentials_waits_for_the_user() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_is_not_taken_for_a_change_of_the_era() {
+    let refuses = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let refusing = Arc::clone(&refuses);
+    let server = ScriptedServer::new(HTTP_LIKE, move |method, _| match method {
+        _ if refusing.load(Ordering::SeqCst) => {
+            let challenge = Box::new(crate::authorizer::Challenge::new(401, "http://one"));
+            Reply::Wire(TransportError::Unauthorized { forbidden: false, challenge })
+        }
+        "initialize" => Reply::Result(json!({"protocolVersion": "2025-11-25", "capabilities": {}})),
+        "tools/list" => Reply::Result(json!({"tools": []})),
+        _ => Reply::Error(-32601, "?"),
+    });
+    let host = Host::new();
+    host.serve("http://one", &server);
+    let manager = host.start().await;
+    let slug = manager.add(NewConnector::http("One", "http://one", vec![])).await.unwrap().slug;
+    refuses.store(true, Ordering::SeqCst);
+    assert_eq!(manager.reconnect(&slug).await.unwrap().state, StateName::NeedsSignIn);
+    let probes = server.methods().iter().filter(|method| *method == "server/discover").count();
+    assert_eq!((probes, server.dials()), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connector_removed_while_it_dials_does_not_come_back() {
     let host = Host::new();
     host.serve("http://hangs", &ScriptedServer::new(HTTP_LIKE, |_, _| Reply::Never));

@@ -57,7 +57,12 @@ pub(crate) async fn dial(
     limits: Limits,
 ) -> Result<Arc<dyn Transport>, TransportError> {
     let authorizer = Arc::new(StaticHeaders::default());
-    let target = DialTarget { definition: Arc::new(definition), authorizer, limits: Arc::new(limits) };
+    let target = DialTarget {
+        definition: Arc::new(definition),
+        authorizer,
+        limits: Arc::new(limits),
+        trace: connectors_core::Trace::default(),
+    };
     StdioDialer::new().dial(target).await
 }
 

@@ -40,6 +40,7 @@ impl Contender for Connectors {
             definition: Arc::new(ConnectorDefinition::http(slug.clone(), "Bench", url)),
             authorizer: Arc::new(StaticHeaders::default()),
             limits: Arc::clone(&self.limits),
+            trace: connectors_core::Trace::default(),
         };
         let transport = self.dialer.dial(target).await?;
         let options = ClientOptions::new(slug).with_limits(Arc::clone(&self.limits)).with_era(self.era);

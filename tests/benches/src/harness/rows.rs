@@ -93,7 +93,7 @@ impl Row {
             _ => Unit::CallsPerSecond { calls: count },
         };
         let work = Work::Calls { count, in_flight, bytes: 1 };
-        Self::new(name, era, query, work, unit, (30, 5))
+        Self::new(name, era, query, work, unit, (25, 5))
     }
 
     fn large(name: &str, query: &str, mebibytes: usize, count: usize) -> Self {
@@ -150,16 +150,16 @@ impl Row {
 pub(super) fn all(quick: bool) -> Vec<Row> {
     use Era::{Legacy, Modern};
     let rows = vec![
-        Row::calls("Call, JSON answer", Modern, "answer=json", 4_000, 1),
-        Row::calls("Call, SSE answer", Modern, "answer=sse", 4_000, 1),
-        Row::calls("Call, JSON answer", Legacy, "answer=json", 4_000, 1),
-        Row::calls("Call, SSE answer", Legacy, "answer=sse", 4_000, 1),
+        Row::calls("Call, JSON answer", Modern, "answer=json", 1_000, 1),
+        Row::calls("Call, SSE answer", Modern, "answer=sse", 1_000, 1),
+        Row::calls("Call, JSON answer", Legacy, "answer=json", 1_000, 1),
+        Row::calls("Call, SSE answer", Legacy, "answer=sse", 1_000, 1),
         Row::calls("Call, SSE stream left open", Modern, "answer=open", 100, 1),
-        Row::calls("64 calls in flight, JSON", Modern, "answer=json", 6_400, 64),
-        Row::calls("64 calls in flight, SSE", Modern, "answer=sse", 6_400, 64),
-        Row::calls("64 calls in flight, JSON", Legacy, "answer=json", 6_400, 64),
-        Row::calls("256 calls in flight, JSON", Modern, "answer=json", 12_800, 256),
-        Row::calls("256 calls in flight, SSE", Modern, "answer=sse", 12_800, 256),
+        Row::calls("64 calls in flight, JSON", Modern, "answer=json", 3_200, 64),
+        Row::calls("64 calls in flight, SSE", Modern, "answer=sse", 3_200, 64),
+        Row::calls("64 calls in flight, JSON", Legacy, "answer=json", 3_200, 64),
+        Row::calls("256 calls in flight, JSON", Modern, "answer=json", 5_120, 256),
+        Row::calls("256 calls in flight, SSE", Modern, "answer=sse", 5_120, 256),
         Row::large("1 MiB result, JSON", "answer=json", 1, 40),
         Row::large("1 MiB result, SSE", "answer=sse", 1, 40),
         Row::large("7 MiB result, JSON", "answer=json", 7, 8),

@@ -1,0 +1,60 @@
+//! Removing connectors.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cell::Cell;
+use super::secrets::{Replaced, SecretChange};
+use super::shared::Shared;
+use crate::error::ConnectorError;
+use crate::store::CredentialKey;
+
+/// How long whoever holds the secrets is waited for; a removal does not depend on them.
+const COURTESY: Duration = Duration::from_secs(10);
+
+impl Shared {
+    /// Removes a connector with everything that belongs to it. After an error it is as it was, but for its tokens, which are
+    /// given back first.
+    pub(super) async fn delete(self: Arc<Self>, cell: Arc<Cell>) -> Result<(), ConnectorError> {
+        self.pending.forget(&cell);
+        self.revoke(&cell).await;
+        let exclusive = tokio::time::timeout(COURTESY, self.credentials.exclusive(&cell.slug)).await;
+        if !matches!(exclusive, Ok(Ok(_))) {
+            tracing::warn!(slug = %cell.slug, "removed while its secrets are in use");
+        }
+        let secrets = self.take_secrets(&cell).await?;
+        let (shared, removed) = (Arc::clone(&self), Arc::clone(&cell));
+        let deleted = self
+            .serial
+            .run(async move {
+                if !shared.is_current(&removed) {
+                    return Err(ConnectorError::NotFound(removed.slug.clone()));
+                }
+                shared.config.remove(&removed.slug).await?;
+                shared.forget(&removed);
+                Ok(())
+            })
+            .await;
+        if let Err(error) = deleted {
+            self.undo(secrets, &error).await;
+            return Err(error);
+        }
+        drop(exclusive);
+        // One that was begun meanwhile.
+        self.pending.forget(&cell);
+        cell.stop().await;
+        Ok(())
+    }
+
+    /// Deletes a connector's secrets.
+    async fn take_secrets(&self, cell: &Cell) -> Result<Replaced, ConnectorError> {
+        let mut change = SecretChange::default();
+        for key in self.credentials.list(&cell.slug).await? {
+            change.delete(key.name());
+        }
+        // A store that cannot enumerate knows at least what the definition names.
+        cell.definition.load().secret_headers.iter().for_each(|name| change.delete(name));
+        CredentialKey::SIGN_IN_NAMES.into_iter().for_each(|name| change.delete(name));
+        self.change_secrets(&cell.slug, &change).await
+    }
+}

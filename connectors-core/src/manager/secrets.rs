@@ -1,0 +1,139 @@
+//! Changing a connector's secrets: all of them, or none.
+
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
+
+use super::shared::Shared;
+use crate::error::{ConnectorError, CredentialError};
+use crate::names::Slug;
+use crate::store::CredentialKey;
+
+/// What is to become of secrets, by name: a new value, or none.
+#[derive(Default)]
+pub(super) struct SecretChange(BTreeMap<String, Option<SecretString>>);
+
+impl SecretChange {
+    pub(super) fn put(&mut self, name: impl Into<String>, value: SecretString) {
+        self.0.insert(name.into(), Some(value));
+    }
+
+    pub(super) fn delete(&mut self, name: impl Into<String>) {
+        self.0.insert(name.into(), None);
+    }
+
+    /// Leaves a secret as it is after all.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
+    /// The new values of a sign-in's secrets.
+    pub(super) fn of_sign_in(&self) -> Vec<(&'static str, SecretString)> {
+        let new = |name| Some((name, self.0.get(name)?.clone()?));
+        CredentialKey::SIGN_IN_NAMES.into_iter().filter_map(new).collect()
+    }
+
+    /// True if one of a sign-in's secrets is among them.
+    pub(super) fn concerns_sign_in(&self) -> bool {
+        self.0.keys().any(|name| is_of_sign_in(name))
+    }
+
+    /// True if a secret gets a new value.
+    pub(super) fn puts(&self) -> bool {
+        self.0.values().any(Option::is_some)
+    }
+}
+
+/// Secrets as they were before a change.
+#[must_use]
+pub(super) struct Replaced(Vec<(CredentialKey, Option<SecretString>)>);
+
+/// True for a name that no header may have: its secret is a sign-in's. Some stores do not tell capitals apart.
+pub(super) fn is_of_sign_in(name: &str) -> bool {
+    CredentialKey::SIGN_IN_NAMES.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
+impl Shared {
+    /// Makes a change; after an error everything is as it was.
+    pub(super) async fn change_secrets(
+        &self,
+        slug: &Slug,
+        change: &SecretChange,
+    ) -> Result<Replaced, ConnectorError> {
+        let mut replaced = Replaced(Vec::with_capacity(change.0.len()));
+        for (name, new) in &change.0 {
+            let key = CredentialKey::header(slug, name);
+            let outcome = async {
+                let (before, is_there) = match self.credentials.get(&key).await {
+                    Ok(before) => (before, None),
+                    // Writing over it is how it is repaired.
+                    Err(CredentialError::Damaged { .. }) => (None, Some(true)),
+                    Err(error) => return Err(error),
+                };
+                let is_there = is_there.unwrap_or(before.is_some());
+                // Noted first: a write that fails may have been made.
+                replaced.0.push((key.clone(), before));
+                match new {
+                    Some(value) => self.credentials.put(&key, value).await,
+                    None if is_there => self.credentials.delete(&key).await,
+                    None => Ok(()),
+                }
+            };
+            if let Err(error) = outcome.await {
+                self.put_back(replaced).await;
+                return Err(error.into());
+            }
+        }
+        Ok(replaced)
+    }
+
+    /// Undoes a change whose purpose has failed with `error`. A connector that was removed meanwhile gets nothing back.
+    pub(super) async fn undo(&self, mut replaced: Replaced, error: &ConnectorError) {
+        if matches!(error, ConnectorError::NotFound(_)) {
+            replaced.0.iter_mut().for_each(|(_, before)| *before = None);
+        }
+        self.put_back(replaced).await;
+    }
+
+    /// Undoes a change. What cannot be undone is logged, by name.
+    async fn put_back(&self, replaced: Replaced) {
+        for (key, before) in replaced.0.into_iter().rev() {
+            let outcome = match before {
+                Some(value) => self.credentials.put(&key, &value).await,
+                None => self.credentials.delete(&key).await,
+            };
+            if let Err(error) = outcome {
+                tracing::error!(%key, %error, "a secret could not be put back as it was");
+            }
+        }
+    }
+
+    /// Deletes secrets that nothing refers to any more, as far as that is possible.
+    pub(super) async fn drop_secrets<'a>(&self, slug: &Slug, names: impl IntoIterator<Item = &'a str>) {
+        for name in names {
+            if let Err(error) = self.credentials.delete(&CredentialKey::header(slug, name)).await {
+                tracing::warn!(%slug, name, %error, "a secret that is no longer used could not be deleted");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_a_sign_in_are_known_in_any_case() {
+        assert!(is_of_sign_in("tokens") && is_of_sign_in("Client_Secret"));
+        assert!(!is_of_sign_in("X-Tokens"));
+    }
+
+    #[test]
+    fn of_two_changes_to_one_secret_the_later_counts() {
+        let mut change = SecretChange::default();
+        change.delete("client_secret");
+        assert!(change.concerns_sign_in() && !change.puts());
+        change.put("client_secret", SecretString::from("s"));
+        assert_eq!((change.0.len(), change.puts()), (1, true));
+    }
+}

@@ -1,0 +1,179 @@
+//! One holder at a time of a connector's secrets, among all processes that share a state root.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use connectors_core::store::Exclusive;
+use connectors_core::{CredentialError, Slug};
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+
+use crate::atomic;
+use crate::lock::FileLock;
+
+/// How long those before are waited for. A token request, which has a limit of its own, takes less.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two looks at a lock that another process has: short beside a token request, long beside a look.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Longest slug that its lock file is named after.
+const MAX_NAME: usize = 100;
+
+/// Who holds which connector, by one lock file for each in the folder `locks` of the state root.
+///
+/// The files are empty and never deleted, since a lock on a deleted file excludes nobody. Those that are about to hold one
+/// connector queue in order within a process; between processes there is no order.
+#[derive(Debug)]
+pub(crate) struct Holders {
+    /// What errors call the store.
+    store: &'static str,
+    folder: PathBuf,
+    /// Those of this process that wait for a connector or hold it. Only the first of each queue looks at the file.
+    queues: std::sync::Mutex<HashMap<Slug, Arc<Mutex<()>>>>,
+}
+
+impl Holders {
+    /// Nothing is created yet.
+    pub(crate) fn new(store: &'static str, state_root: &Path) -> Self {
+        Self { store, folder: state_root.join("locks"), queues: std::sync::Mutex::default() }
+    }
+
+    /// Waits for everyone before and then holds the connector. Needs a runtime with timers.
+    ///
+    /// *Cancellation.* A dropped future holds nothing, and leaves nothing that would.
+    pub(crate) async fn hold(&self, slug: &Slug) -> Result<Exclusive, CredentialError> {
+        let held = async {
+            let turn = self.queue(slug).lock_owned().await;
+            let lock = self.lock(self.folder.join(file_name(slug))).await?;
+            // In this order: the next of this process finds the file unlocked.
+            Ok(Exclusive::new((lock, turn)))
+        };
+        match tokio::time::timeout(PATIENCE, held).await {
+            Ok(held) => held,
+            Err(_) => Err(CredentialError::TimedOut { store: self.store, limit: PATIENCE }),
+        }
+    }
+
+    fn queue(&self, slug: &Slug) -> Arc<Mutex<()>> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.retain(|_, queue| Arc::strong_count(queue) > 1);
+        Arc::clone(queues.entry(slug.clone()).or_default())
+    }
+
+    /// Looks at the file again and again, each time for a moment on a thread that may block: a lock that came too late for a
+    /// future that was dropped goes with the result of that look.
+    async fn lock(&self, path: PathBuf) -> Result<FileLock, CredentialError> {
+        loop {
+            let file = path.clone();
+            let look = tokio::task::spawn_blocking(move || try_lock(&file)).await;
+            match look.map_err(|_| io::Error::other("the process is shutting down")).flatten() {
+                Ok(Some(lock)) => return Ok(lock),
+                Ok(None) => tokio::time::sleep(PAUSE).await,
+                Err(error) => {
+                    return Err(CredentialError::Unavailable {
+                        store: self.store,
+                        reason: format!("cannot lock {}: {error}", path.display()),
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn try_lock(path: &Path) -> io::Result<Option<FileLock>> {
+    atomic::create_folder_of(path)?;
+    FileLock::try_acquire(path)
+}
+
+/// A slug that is not made of what slugs are made of, which a manifest may hold, has its hash for a name: it may lead elsewhere,
+/// or differ from another in a way that the file system does not see.
+fn file_name(slug: &Slug) -> String {
+    let text = slug.as_str();
+    let plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+    if (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(plain) {
+        return format!("connector-{text}.lock");
+    }
+    let hash: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("connector-sha256-{hash}.lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn lock_files_stay_in_a_private_folder_whatever_the_slug_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let holders = Holders::new("test", &state);
+        for slug in ["git_hub_2", "../../x", "A"] {
+            holders.hold(&Slug::verbatim(slug)).await.unwrap();
+        }
+        assert_eq!(names(folder.path()), ["state"]);
+        assert_eq!(names(&state), ["locks"]);
+        let locks = state.join("locks");
+        assert_eq!(
+            names(&locks),
+            [
+                "connector-git_hub_2.lock",
+                "connector-sha256-559aead08264d5795d3909718cdd05abd49572e84fe55590eef31a88a08fdffd.lock",
+                "connector-sha256-9cdf6a50100a862e14286c7a334296daf7da8b45d48e20302424ca729b62a31a.lock",
+            ]
+        );
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode(&locks), 0o700);
+            for name in names(&locks) {
+                assert_eq!(mode(&locks.join(&name)), 0o600, "{name}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends_after_a_minute_behind_this_process_or_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let (this, other) = (Holders::new("test", folder.path()), Holders::new("test", folder.path()));
+        let slug = Slug::verbatim("a");
+        let held = this.hold(&slug).await.unwrap();
+        for waiting in [&this, &other] {
+            let error = waiting.hold(&slug).await.unwrap_err();
+            assert!(matches!(error, CredentialError::TimedOut { store: "test", limit: PATIENCE }), "{error}");
+        }
+        drop(held);
+        other.hold(&slug).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_made_is_an_error_that_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("locks"), "in the way").unwrap();
+        let error = Holders::new("test", folder.path()).hold(&Slug::verbatim("a")).await.unwrap_err();
+        let file = folder.path().join("locks").join("connector-a.lock");
+        let expected = format!("the test is not available: cannot lock {}: ", file.display());
+        assert!(error.to_string().starts_with(&expected), "{error}");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_remembered_of_connectors_that_nobody_waits_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let holders = Holders::new("test", folder.path());
+        for n in 0..20 {
+            holders.hold(&Slug::verbatim(format!("s{n}"))).await.unwrap();
+        }
+        assert_eq!(holders.queues.lock().unwrap().len(), 1);
+    }
+}

@@ -3,7 +3,9 @@
 import { busy, clock, confirm, el, visible } from "./dom.js";
 import { badge, retry, where } from "./list.js";
 import { explain } from "./rpc.js";
+import { SignIn } from "./sign_in.js";
 import { Tool } from "./tool.js";
+import { openTrace } from "./trace.js";
 
 export class Details {
   #rpc;
@@ -15,6 +17,9 @@ export class Details {
   #head = el("div", { class: "stack" });
   #failure = el("p", { class: "notice bad", role: "alert", hidden: true });
   #power = el("button", { type: "button" });
+  #signIn = el("button", { type: "button", hidden: true });
+  #signOut;
+  #dialog = null;
   #filter = el("input", { type: "search", placeholder: "Find a tool", "aria-label": "Find a tool", oninput: () => this.#applyFilter() });
   #list = el("ul", { class: "tools" });
   #empty = el("p", { class: "muted" });
@@ -31,12 +36,19 @@ export class Details {
     this.#power.addEventListener("click", () =>
       this.#do(this.#power, () => rpc.call("connectors.update", { slug, disabled: this.#status.state !== "disabled" })),
     );
+    this.#signIn.addEventListener("click", () => {
+      this.#dialog ??= new SignIn(rpc, this.#status, () => (this.#dialog = null));
+    });
+    this.#signOut = button("Sign out", "", () => rpc.call("connectors.sign_out", { slug }));
     const actions = el(
       "div",
       { class: "row" },
+      this.#signIn,
       button("Refresh", "", async () => this.#showTools(await rpc.call("connectors.refresh", { slug }))),
       button("Reconnect", "", () => rpc.call("connectors.reconnect", { slug })),
+      this.#signOut,
       this.#power,
+      button("Explain", "", () => openTrace(rpc, slug)),
       button("Remove", "danger", () => this.#remove()),
     );
     root.replaceChildren(
@@ -73,17 +85,28 @@ export class Details {
     this.#status = status;
     this.#title.textContent = status.name;
     this.#power.textContent = status.state === "disabled" ? "Switch on" : "Switch off";
+    const more = status.sign_in_scopes ?? [];
+    const wanted = status.state === "needs_sign_in" || more.length > 0;
+    const isSignedIn = Boolean(status.oauth?.client_id) && status.state !== "needs_sign_in";
+    this.#signIn.hidden = status.transport !== "http" || !(wanted || isSignedIn);
+    this.#signIn.textContent = more.length > 0 ? "Allow more" : isSignedIn ? "Sign in again" : "Sign in";
+    this.#signIn.className = wanted ? "primary" : "";
+    this.#signOut.hidden = !isSignedIn;
     const facts = [
       ["Where", where(status)],
       ["Slug", status.slug],
       ["Server", status.server_info ? visible(`${status.server_info.title ?? status.server_info.name} ${status.server_info.version}`) : null],
       ["Protocol", status.protocol_version ? `${status.protocol_version} (${status.era})` : null],
+      ["Signed in at", isSignedIn ? visible(status.oauth.issuer ?? status.oauth.token_endpoint) : null],
+      ["Allowed", isSignedIn && status.oauth.scopes.length > 0 ? visible(status.oauth.scopes.join(", ")) : null],
+      ["Exceptions", status.oauth?.exceptions?.length > 0 ? status.oauth.exceptions.join(", ") : null],
       ["Headers", status.secret_headers.length > 0 ? status.secret_headers.join(", ") : null],
       ["Variables", status.command?.env.length > 0 ? status.command.env.join(", ") : null],
       ["Tools read", status.tools_fetched_at ? `${clock(status.tools_fetched_at)}${status.stale ? ", by an earlier connection" : ""}` : null],
     ];
     this.#head.replaceChildren(
       el("div", { class: "row" }, badge(status), retry(status)),
+      ...(more.length > 0 ? [el("p", { class: "notice" }, `A call waits for you to allow more: ${visible(more.join(", "))}`)] : []),
       ...(status.last_error ? [el("p", { class: "notice bad" }, status.last_error)] : []),
       el("dl", { class: "facts" }, ...facts.filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
     );
@@ -109,6 +132,8 @@ export class Details {
   /** Shows what happened to the calls that were made here. */
   event(event) {
     for (const tool of this.#tools.values()) tool.event(event);
+    // Signed in, wherever the browser was.
+    if (event.kind === "sign_in" && !event.wanted && event.slug === this.#slug) this.#dialog?.close();
   }
 
   #showTools(views) {

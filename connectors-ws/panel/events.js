@@ -14,7 +14,7 @@ function describe(event) {
     case "catalogue":
       return `${at}${event.tool_count} tools, ${event.enabled_count} enabled`;
     case "sign_in":
-      return `${at}sign-in ${event.wanted ? "wanted" : "done"}`;
+      return `${at}sign-in ${event.wanted ? "wanted" : "done"}${event.scopes?.length > 0 ? `: ${event.scopes.join(", ")}` : ""}`;
     case "call_started":
       return `${at}call of ${event.tool} started`;
     case "call_progress":

@@ -49,11 +49,15 @@ pub async fn start(secrets: SecretsChoice) -> Result<Dispatcher, StartError> {
     Ok(Dispatcher::new(manager, policy))
 }
 
-/// Adds a dialer for every wire that is compiled in.
+/// Adds a dialer for every wire that is compiled in, and the sign-in that goes with it.
 fn with_wires(builder: ManagerBuilder) -> ManagerBuilder {
     #[cfg(feature = "stdio")]
     let builder = builder.with_dialer(Arc::new(connectors_stdio::StdioDialer::new()));
     #[cfg(feature = "http")]
-    let builder = builder.with_dialer(Arc::new(connectors_http::HttpDialer::new()));
+    let http = connectors_http::HttpStack::new();
+    #[cfg(feature = "http")]
+    let builder = builder.with_dialer(Arc::new(connectors_http::HttpDialer::on(&http)));
+    #[cfg(all(feature = "http", feature = "oauth"))]
+    let builder = builder.with_sign_in(Arc::new(connectors_oauth::OAuthProvider::new(http.client())));
     builder
 }

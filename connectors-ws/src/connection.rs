@@ -59,6 +59,10 @@ impl Connections {
         Self { dispatcher, token, closing: CancellationToken::new(), open: TaskTracker::new() }
     }
 
+    pub(crate) fn dispatcher(&self) -> &Dispatcher {
+        &self.dispatcher
+    }
+
     /// The token that connections have to show.
     #[cfg(feature = "panel")]
     pub(crate) fn token(&self) -> Option<Arc<Token>> {

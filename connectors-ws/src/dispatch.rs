@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use connectors_core::ConnectorManager;
 use connectors_core::gate::DenyConnectors;
+use connectors_core::{ConnectorManager, Slug};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::error::{ErrorObject, code};
@@ -20,6 +20,7 @@ use crate::session::Session;
 pub struct Dispatcher {
     pub(crate) manager: ConnectorManager,
     pub(crate) policy: Arc<DenyConnectors>,
+    callback: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for Dispatcher {
@@ -31,7 +32,19 @@ impl std::fmt::Debug for Dispatcher {
 impl Dispatcher {
     /// Methods on `manager`. `policy` has to be one of its gates, so that `policy.register` has an effect.
     pub fn new(manager: ConnectorManager, policy: Arc<DenyConnectors>) -> Self {
-        Self { manager, policy }
+        Self { manager, policy, callback: None }
+    }
+
+    /// With an address of the host's own for browsers that come back from a sign-in; a connector's is `/{slug}` below it.
+    #[must_use]
+    pub fn with_callback(mut self, address: &str) -> Self {
+        self.callback = Some(address.into());
+        self
+    }
+
+    /// Where a sign-in to a connector ends that names no other place.
+    pub(crate) fn own_callback(&self, slug: &Slug) -> Option<String> {
+        self.callback.as_ref().map(|address| format!("{address}/{slug}"))
     }
 
     /// The manager that the methods work on.
@@ -78,14 +91,7 @@ pub(crate) async fn run<M: Method>(
 
 /// What an unknown method gets.
 pub(crate) fn unknown(method: &str) -> ErrorObject {
-    let message = match method {
-        "connectors.authenticate" | "connectors.complete_authentication" => {
-            format!("`{method}` is not available: this version cannot sign in to servers")
-        }
-        _ => {
-            let shown = connectors_core::text::display(method, 100);
-            format!("there is no method `{shown}`; `rpc.discover` lists those that there are")
-        }
-    };
+    let shown = connectors_core::text::display(method, 100);
+    let message = format!("there is no method `{shown}`; `rpc.discover` lists those that there are");
     ErrorObject::plain(code::METHOD_NOT_FOUND, message)
 }

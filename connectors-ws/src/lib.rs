@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod auth;
+mod callback;
 pub mod compose;
 mod connection;
 mod dispatch;

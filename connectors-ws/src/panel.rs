@@ -20,7 +20,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const ICON: &str = "image/svg+xml";
 
 /// Path, content type and content of every file of the page.
-const FILES: [(&str, &str, &str); 12] = [
+const FILES: [(&str, &str, &str); 14] = [
     ("/panel/style.css", CSS, include_str!("../panel/style.css")),
     ("/panel/icon.svg", ICON, include_str!("../panel/icon.svg")),
     ("/panel/main.js", SCRIPT, include_str!("../panel/main.js")),
@@ -29,6 +29,8 @@ const FILES: [(&str, &str, &str); 12] = [
     ("/panel/add.js", SCRIPT, include_str!("../panel/add.js")),
     ("/panel/list.js", SCRIPT, include_str!("../panel/list.js")),
     ("/panel/details.js", SCRIPT, include_str!("../panel/details.js")),
+    ("/panel/sign_in.js", SCRIPT, include_str!("../panel/sign_in.js")),
+    ("/panel/trace.js", SCRIPT, include_str!("../panel/trace.js")),
     ("/panel/tool.js", SCRIPT, include_str!("../panel/tool.js")),
     ("/panel/sample.js", SCRIPT, include_str!("../panel/sample.js")),
     ("/panel/question.js", SCRIPT, include_str!("../panel/question.js")),

@@ -9,15 +9,19 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use crate::callback;
 use crate::connection::Connections;
 use crate::guard::{self, Guard};
 use crate::protocol::MAX_FRAME;
 
-/// The routes of a daemon that is reached on loopback at `port`: the WebSocket and the panel at `/`, and `/healthz`.
+/// The routes of a daemon that is reached on loopback at `port`: the WebSocket and the panel at `/`, `/healthz`, and
+/// the callback of sign-ins.
 ///
 /// Requests that name another host, or come from pages of another origin, are answered with 403 before anything else.
 pub fn router(port: u16, connections: Connections) -> Router {
-    let routes = Router::new().route("/healthz", get(health));
+    let routes = Router::new()
+        .route("/healthz", get(health))
+        .merge(callback::routes(port, connections.dispatcher().clone()));
     #[cfg(feature = "panel")]
     let routes = routes.merge(crate::panel::routes(connections.token()));
     routes

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Token;
+use crate::callback;
 use crate::connection::Connections;
 use crate::dispatch::Dispatcher;
 use crate::router::router;
@@ -47,6 +48,7 @@ impl Server {
         stop: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let accepting = CancellationToken::new();
+        let dispatcher = dispatcher.with_callback(&callback::address(self.port()));
         let connections = Connections::new(dispatcher.clone(), token);
         let router = router(self.port(), connections.clone());
         let served = axum::serve(self.listener, router)

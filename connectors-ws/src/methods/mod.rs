@@ -4,16 +4,22 @@ mod accept_changes;
 mod add;
 mod add_stdio;
 mod answer;
+mod authenticate;
 mod call_tool;
 mod cancel;
+mod choice;
+mod complete_authentication;
 mod disable_tools;
 mod discover;
 mod enable_tools;
+mod explain;
 mod list;
 mod policy_register;
 mod reconnect;
 mod refresh;
 mod remove;
+mod sign_in;
+mod sign_out;
 mod subscribe;
 mod tools;
 mod unsubscribe;
@@ -112,6 +118,8 @@ macro_rules! methods {
 methods![
     add::Add,
     add_stdio::AddStdio,
+    authenticate::Authenticate,
+    complete_authentication::CompleteAuthentication,
     list::List,
     tools::Tools,
     enable_tools::EnableTools,
@@ -126,6 +134,9 @@ methods![
     unsubscribe::Unsubscribe,
     update::Update,
     reconnect::Reconnect,
+    sign_in::SignIn,
+    sign_out::SignOut,
+    explain::Explain,
     accept_changes::AcceptChanges,
     discover::Discover,
 ];

@@ -101,7 +101,7 @@ async fn a_question_that_nobody_asked_cannot_be_answered() {
 #[tokio::test]
 async fn what_does_not_exist_is_named() {
     let fixture = Fixture::new().await;
-    for method in ["tools", "refresh", "remove", "reconnect", "update"] {
+    for method in ["tools", "refresh", "remove", "reconnect", "update", "sign_in", "sign_out", "explain"] {
         let error = fixture.must_fail(&format!("connectors.{method}"), json!({"slug": "x"})).await;
         assert_eq!(error, (-32040, "there is no connector `x`".to_owned()), "{method}");
     }
@@ -113,12 +113,14 @@ async fn what_does_not_exist_is_named() {
         fixture.must_fail("connectors.fly", json!({})).await,
         (-32601, "there is no method `connectors.fly`; `rpc.discover` lists those that there are".to_owned())
     );
-    for method in ["connectors.authenticate", "connectors.complete_authentication"] {
-        assert_eq!(
-            fixture.must_fail(method, json!({})).await,
-            (-32601, format!("`{method}` is not available: this version cannot sign in to servers"))
-        );
-    }
+    let (code, message) = fixture
+        .must_fail("connectors.complete_authentication", json!({"state": "x", "code": "hunter2"}))
+        .await;
+    assert_eq!(
+        (code, message.contains("`state`"), message.contains("hunter2")),
+        (-32602, true, false),
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -128,6 +130,19 @@ async fn a_parameter_that_is_missing_or_wrong_is_named() {
         ("connectors.add", json!({"url": "http://one"}), "`name`: is missing"),
         ("connectors.add", json!({"name": "", "url": "http://one"}), "`name`: must not be empty"),
         ("connectors.add", json!({"name": "One"}), "`url`: is missing"),
+        (
+            "connectors.add",
+            json!({"name": "One", "url": "http://one", "oauth": {"client_secret": "hunter2"}}),
+            "`client_id`: is missing; `client_secret` and `issuer` go with it",
+        ),
+        ("connectors.authenticate", json!({"url": "http://one"}), "`name`: is missing"),
+        ("connectors.complete_authentication", json!({"code": "hunter2"}), "`state`: is missing"),
+        ("connectors.complete_authentication", json!({"state": "x"}), "`code`: is missing"),
+        (
+            "connectors.complete_authentication",
+            json!({"callback_url": "http://127.0.0.1/?code=hunter2"}),
+            "`callback_url`: is not the address that a sign-in ended at",
+        ),
         (
             "connectors.add",
             json!({"name": "One", "url": "http://one", "headers": {"K": ["hunter2"]}}),

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use connectors_core::manager::ConnectorUpdate;
-use connectors_core::{ConnectorStatus, OutputCheck, Slug, StdioCommand};
+use connectors_core::{ConnectorStatus, NetworkSettings, OutputCheck, Slug, StdioCommand};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::choice::OAuthChoice;
 use super::{Context, Headers, Method};
 use crate::error::ErrorObject;
 use crate::params;
@@ -42,6 +43,12 @@ pub(crate) struct Params {
     /// What becomes of results that violate their tool's output schema.
     #[serde(default)]
     output_check: Option<OutputCheck>,
+    /// How to sign in, where it is not by what the servers offer.
+    #[serde(default)]
+    oauth: Option<OAuthChoice>,
+    /// How the servers are reached, all of it.
+    #[serde(default)]
+    network: Option<NetworkSettings>,
 }
 
 impl Method for Update {
@@ -75,5 +82,7 @@ fn read(params: Params) -> Result<(Slug, ConnectorUpdate), ErrorObject> {
     update.stdio = stdio;
     update.disabled = params.disabled;
     update.output_check = params.output_check;
+    update.sign_in = params.oauth.map(OAuthChoice::read).transpose()?;
+    update.network = params.network;
     Ok((params.slug, update))
 }

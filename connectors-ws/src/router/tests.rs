@@ -54,7 +54,7 @@ async fn the_routes_are_those_that_the_interface_names() {
     let daemon = daemon(None).await;
     for (path, status) in [
         ("/healthz", StatusCode::OK),
-        ("/oauth/callback", StatusCode::NOT_FOUND),
+        ("/oauth/callback", StatusCode::BAD_REQUEST),
         ("/panel/nothing", StatusCode::NOT_FOUND),
         ("/panel/../Cargo.toml", StatusCode::NOT_FOUND),
     ] {
@@ -63,6 +63,29 @@ async fn the_routes_are_those_that_the_interface_names() {
             let response = daemon.clone().oneshot(get_with(path, &headers)).await.unwrap();
             assert_eq!(response.status(), status, "{path}");
         }
+    }
+}
+
+async fn body(response: Response) -> String {
+    let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_callback_that_belongs_to_no_sign_in_is_refused_without_a_word_of_it() {
+    let daemon = daemon(None).await;
+    for path in [
+        "/oauth/callback?state=hunter2&code=%3Cscript%3E",
+        "/oauth/callback/some_slug?state=hunter2&error=access_denied&error_description=%3Cb%3Ehunter2",
+        "/oauth/callback?state=a&state=hunter2&code=c",
+        "/oauth/callback?code=hunter2",
+    ] {
+        let response = daemon.clone().oneshot(get_with(path, &[HOST])).await.unwrap();
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{path}");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert!(!response.headers().contains_key("location"));
+        let page = body(response).await;
+        assert!(!page.contains("hunter2") && !page.contains("<script") && !page.contains("<b>"), "{page}");
     }
 }
 
@@ -104,11 +127,6 @@ async fn without_a_panel_the_root_asks_for_an_upgrade_and_no_route_gives_the_tok
 mod panel {
     use super::*;
 
-    async fn body(response: Response) -> String {
-        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        String::from_utf8(bytes.to_vec()).unwrap()
-    }
-
     #[tokio::test]
     async fn the_page_finds_everything_that_it_loads() {
         let daemon = daemon(None).await;
@@ -127,7 +145,7 @@ mod panel {
             }
             next += 1;
         }
-        assert_eq!(wanted.len(), 12, "{wanted:?}");
+        assert_eq!(wanted.len(), 14, "{wanted:?}");
     }
 
     /// The paths of our own files that a text refers to.

@@ -20,8 +20,8 @@ pub trait Authorizer: Send + Sync + 'static {
     /// The headers to add to a request. Called once per request, retries included.
     async fn headers(&self, request: &RequestTarget) -> Result<Vec<SecretHeader>, ConnectorError>;
 
-    /// What to do about a 401 or 403. A transport asks once per request and obeys. `sent` are the headers that
-    /// [`headers`](Self::headers) gave for the refused request.
+    /// What to do about a 401 or 403. A transport obeys, and asks once per request, or again after
+    /// [`ChallengeResponse::Outdated`]. `sent` are the headers that [`headers`](Self::headers) gave for the refused request.
     async fn challenged(
         &self,
         challenge: &Challenge,
@@ -77,6 +77,9 @@ impl Challenge {
 pub enum ChallengeResponse {
     /// Send the request once more: the credentials have changed.
     Retry,
+    /// Send the request once more, and ask again if that is refused too: others have changed the credentials since, and whether
+    /// these are any good is not known yet. Transports bound how often they ask.
+    Outdated,
     /// Give up: the user has to sign in.
     SignIn,
     /// Give up: signed in, but not allowed to do this.

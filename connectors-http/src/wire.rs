@@ -18,6 +18,9 @@ use crate::headers::add_secrets;
 use crate::redirect::{self, MAX_REDIRECTS};
 use crate::route::Route;
 
+/// How often the authorizer is asked about one request at most.
+const ASKS: usize = 3;
+
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// One endpoint, and what every request to it needs.
@@ -115,7 +118,7 @@ impl Wire {
     /// As [`send`](Self::send), for the last request of a transport.
     pub(crate) async fn send_even_closed(&self, outgoing: &Outgoing) -> Result<Response, TransportError> {
         let mut url = self.endpoint.load_full();
-        let mut challenged = false;
+        let mut asks = ASKS;
         let mut redirects = 0;
         let mut moved_for_good = true;
         loop {
@@ -126,7 +129,7 @@ impl Wire {
             if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
                 let challenge = challenge(&response, &url);
                 release(response);
-                self.meet(challenge, &secrets, &mut challenged).await?;
+                self.meet(challenge, &secrets, &mut asks).await?;
                 continue;
             }
             if let Some(nonce) = response.headers().get(DPOP_NONCE) {
@@ -201,18 +204,25 @@ impl Wire {
         }
     }
 
-    /// Has the authorizer answer a refusal: `Ok` to send once more.
+    /// Has the authorizer answer a refusal: `Ok` to send once more. `asks` is how often it may still be asked.
     async fn meet(
         &self,
         challenge: Challenge,
         sent: &[SecretHeader],
-        challenged: &mut bool,
+        asks: &mut usize,
     ) -> Result<(), TransportError> {
-        let forbidden = if std::mem::replace(challenged, true) {
+        let forbidden = if *asks == 0 {
             challenge.status == StatusCode::FORBIDDEN
         } else {
             match self.authorizer.challenged(&challenge, sent).await.map_err(from_authorizer)? {
-                ChallengeResponse::Retry => return Ok(()),
+                ChallengeResponse::Retry => {
+                    *asks = 0;
+                    return Ok(());
+                }
+                ChallengeResponse::Outdated => {
+                    *asks -= 1;
+                    return Ok(());
+                }
                 ChallengeResponse::Forbidden => true,
                 // `SignIn`, and what a later version may add.
                 _ => false,
@@ -279,9 +289,21 @@ mod tests {
         let mut authorizer = MockAuthorizer::new();
         authorizer.expect_challenged().times(1).returning(|_, _| Ok(ChallengeResponse::Retry));
         let wire = wire(authorizer);
-        let mut challenged = false;
-        wire.meet(Challenge::new(401, "u"), &[], &mut challenged).await.unwrap();
-        assert_eq!(refused(wire.meet(Challenge::new(403, "u"), &[], &mut challenged).await), (true, 403));
+        let mut asks = ASKS;
+        wire.meet(Challenge::new(401, "u"), &[], &mut asks).await.unwrap();
+        assert_eq!(refused(wire.meet(Challenge::new(403, "u"), &[], &mut asks).await), (true, 403));
+    }
+
+    #[tokio::test]
+    async fn the_authorizer_is_asked_again_where_others_have_changed_the_credentials_but_not_for_ever() {
+        let mut authorizer = MockAuthorizer::new();
+        authorizer.expect_challenged().times(ASKS).returning(|_, _| Ok(ChallengeResponse::Outdated));
+        let wire = wire(authorizer);
+        let mut asks = ASKS;
+        for _ in 0..ASKS {
+            wire.meet(Challenge::new(401, "u"), &[], &mut asks).await.unwrap();
+        }
+        assert_eq!(refused(wire.meet(Challenge::new(401, "u"), &[], &mut asks).await), (false, 401));
     }
 
     #[tokio::test]
@@ -290,7 +312,7 @@ mod tests {
         {
             let mut authorizer = MockAuthorizer::new();
             authorizer.expect_challenged().returning(move |_, _| Ok(answer));
-            let result = wire(authorizer).meet(Challenge::new(403, "u"), &[], &mut false).await;
+            let result = wire(authorizer).meet(Challenge::new(403, "u"), &[], &mut 1).await;
             assert_eq!(refused(result), (forbidden, 403));
         }
     }

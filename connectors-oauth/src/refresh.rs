@@ -51,7 +51,12 @@ pub(crate) struct Session {
 
 /// What a refresh came to: there are tokens other than the refused ones. Send the request again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refreshed;
+pub(crate) enum Refreshed {
+    /// The server has just given them.
+    Received,
+    /// They are somebody else's, or older than the refusal.
+    Adopted,
+}
 
 struct Inner {
     exchange: Exchange,
@@ -191,6 +196,11 @@ impl Session {
         &self,
         refused: &SecretString,
     ) -> Result<Refreshed, RefreshError> {
+        // Tokens that were there already are no news, whoever has brought them.
+        let known = self.current().filter(|held| !is_same(&held.record.access_token, refused));
+        if known.is_some() {
+            return Ok(Refreshed::Adopted);
+        }
         for _ in 0..ROUNDS {
             match self.current() {
                 None => {
@@ -198,7 +208,7 @@ impl Session {
                         return Err(RefreshError::NotSignedIn);
                     }
                 }
-                Some(held) if !is_same(&held.record.access_token, refused) => return Ok(Refreshed),
+                Some(held) if !is_same(&held.record.access_token, refused) => break,
                 Some(held) => match held.lost() {
                     Some(lost) => self.recheck(&held, lost).await?,
                     None => {
@@ -213,7 +223,8 @@ impl Session {
                 },
             }
         }
-        Ok(Refreshed)
+        let is_received = self.current().is_some_and(|held| held.is_received);
+        Ok(if is_received { Refreshed::Received } else { Refreshed::Adopted })
     }
 
     /// Reads the store where there were no tokens: another process may have signed in. True if there are some now.

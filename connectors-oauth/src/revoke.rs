@@ -34,11 +34,15 @@ impl Revocation<'_> {
         access_token: &SecretString,
     ) -> Result<(), TokenError> {
         let work = async {
+            let mut form = Form::default();
+            // Neither is quoted, whichever of them the server is asked about.
+            form.hide(access_token);
+            refresh_token.iter().for_each(|token| form.hide(token));
             let mut outcome = Ok(());
             if let Some(token) = refresh_token {
-                outcome = self.revoke_one(exchange, "refresh_token", token).await;
+                outcome = self.revoke_one(exchange, form.clone(), "refresh_token", token).await;
             }
-            outcome.and(self.revoke_one(exchange, "access_token", access_token).await)
+            outcome.and(self.revoke_one(exchange, form, "access_token", access_token).await)
         };
         let late = connectors_core::TransportError::TimedOut { what: "the revocation", limit: LIMIT };
         let outcome = tokio::time::timeout(LIMIT, work).await.unwrap_or_else(|_| Err(late.into()));
@@ -59,10 +63,10 @@ impl Revocation<'_> {
     async fn revoke_one(
         &self,
         exchange: &Exchange,
+        mut form: Form,
         kind: &'static str,
         token: &SecretString,
     ) -> Result<(), TokenError> {
-        let mut form = Form::default();
         form.secret("token", token);
         form.field("token_type_hint", kind);
         self.client.apply(&mut form, self.audience)?;
@@ -131,6 +135,23 @@ mod tests {
         let expected = (Err("token_endpoint_failed"), vec!["revocation_failed!".to_owned()]);
         assert_eq!(revoke(&http).await, expected);
         assert_eq!(http.sent().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn no_token_is_quoted_whichever_the_server_is_asked_about() {
+        let http = ScriptedHttp::new();
+        let words = "canary-access and canary-refresh";
+        let refusal = json!({"error": "invalid_request", "error_description": words}).to_string();
+        for _ in 0..2 {
+            http.on("POST", ENDPOINT, Answer::body(400, "application/json", refusal.clone()));
+        }
+        let exchange = exchange(&http);
+        let (endpoint, client) = (Url::parse(ENDPOINT).unwrap(), ClientAuth::public("client"));
+        let revocation = Revocation { endpoint: &endpoint, audience: "https://as.test", client: &client };
+        let outcome =
+            revocation.revoke(&exchange, Some(&"canary-refresh".into()), &"canary-access".into()).await;
+        let said = format!("{:?} {:?}", outcome.unwrap_err(), exchange.trace.read());
+        assert!(said.contains("[hidden] and [hidden]") && !said.contains("canary"), "{said}");
     }
 
     #[tokio::test(start_paused = true)]

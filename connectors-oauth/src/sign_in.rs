@@ -24,7 +24,8 @@ use crate::exchange::Exchange;
 use crate::flow::Bond;
 use crate::metadata::ServerMetadata;
 use crate::provider::Host;
-use crate::refresh::{HeldTokens, RefreshError, Session};
+use crate::record::Provenance;
+use crate::refresh::{HeldTokens, RefreshError, Refreshed, Session};
 use crate::registration::Client;
 use crate::token::{TokenServer, TokenType};
 
@@ -135,7 +136,15 @@ impl OAuthSignIn {
             || (server.scheme() == "http" && url.scheme() == "https" && server.host() == url.host())
     }
 
+    /// What a caller is told. A client that the server no longer knows is not used in the next sign-in.
     fn refused(&self, error: &RefreshError) -> ConnectorError {
+        if error.is_of_unknown_client()
+            && let Some(held) = self.session.current()
+            && let Provenance { issuer: Some(issuer), client_id: Some(client_id), .. } =
+                &held.record.provenance
+        {
+            self.host.forget(issuer, client_id);
+        }
         error.for_connector(&self.exchange.slug)
     }
 
@@ -153,15 +162,20 @@ impl OAuthSignIn {
             return Ok(ChallengeResponse::Retry);
         }
         let outcome = match token_in(sent) {
-            Some(refused) => self.session.refresh_after_refusal(&refused).await.map(|_| true),
+            Some(refused) => {
+                self.session.refresh_after_refusal(&refused).await.map(|refreshed| match refreshed {
+                    Refreshed::Received => ChallengeResponse::Retry,
+                    // They may have expired as well by now.
+                    Refreshed::Adopted => ChallengeResponse::Outdated,
+                })
+            }
             // Another process may have signed in.
-            None => self.session.look_again().await,
+            None => self.session.look_again().await.map(|is_signed_in| match is_signed_in {
+                true => ChallengeResponse::Outdated,
+                false => ChallengeResponse::SignIn,
+            }),
         };
-        match outcome {
-            Ok(true) => Ok(ChallengeResponse::Retry),
-            Ok(false) => Ok(ChallengeResponse::SignIn),
-            Err(error) => Err(self.refused(&error)),
-        }
+        outcome.map_err(|error| self.refused(&error))
     }
 
     /// A 403: more consent, if that was not given already.
@@ -209,7 +223,8 @@ impl Authorizer for OAuthSignIn {
             let wants_nonce =
                 wanted.as_ref().and_then(|wanted| wanted.error.as_deref()) == Some("use_dpop_nonce");
             if wants_nonce && self.is_outdated(&challenge.url, sent) {
-                return Ok(ChallengeResponse::Retry);
+                // Of the token nothing has been said yet.
+                return Ok(ChallengeResponse::Outdated);
             }
         }
         if challenge.status == 403 { self.forbidden(wanted) } else { self.unauthorized(wanted, sent).await }

@@ -45,10 +45,20 @@ impl TokenServer {
 /// What tokens are given for.
 #[derive(Clone)]
 pub(crate) enum GrantRequest {
-    AuthorizationCode { code: SecretString, redirect_uri: String, verifier: SecretString },
-    RefreshToken(SecretString),
+    AuthorizationCode {
+        code: SecretString,
+        redirect_uri: String,
+        verifier: SecretString,
+    },
+    RefreshToken {
+        token: SecretString,
+        /// Not sent, but known to the server: it is not quoted either.
+        access_token: SecretString,
+    },
     ClientCredentials,
-    JwtBearer { assertion: SecretString },
+    JwtBearer {
+        assertion: SecretString,
+    },
     DeviceCode(SecretString),
 }
 
@@ -62,7 +72,7 @@ impl GrantRequest {
     fn grant_type(&self) -> &'static str {
         match self {
             Self::AuthorizationCode { .. } => "authorization_code",
-            Self::RefreshToken(_) => "refresh_token",
+            Self::RefreshToken { .. } => "refresh_token",
             Self::ClientCredentials => "client_credentials",
             Self::JwtBearer { .. } => "urn:ietf:params:oauth:grant-type:jwt-bearer",
             Self::DeviceCode(_) => "urn:ietf:params:oauth:grant-type:device_code",
@@ -78,7 +88,10 @@ impl GrantRequest {
                 form.secret("code_verifier", verifier);
             }
             // What was granted is asked for again by asking for nothing (RFC 6749, section 6).
-            Self::RefreshToken(token) => form.secret("refresh_token", token),
+            Self::RefreshToken { token, access_token } => {
+                form.secret("refresh_token", token);
+                form.hide(access_token);
+            }
             Self::DeviceCode(code) => form.secret("device_code", code),
             Self::ClientCredentials => scope(&mut form, scopes),
             Self::JwtBearer { assertion } => {
@@ -118,7 +131,7 @@ pub(crate) async fn request_tokens(
         Ok(exchanged) => Tokens::read(&exchanged.answer, &exchanged.form, dpop.is_some()),
         Err(error) => Err(error),
     };
-    if !matches!(grant, GrantRequest::RefreshToken(_) | GrantRequest::DeviceCode(_)) {
+    if !matches!(grant, GrantRequest::RefreshToken { .. } | GrantRequest::DeviceCode(_)) {
         exchange.note(step(Step::Token, &outcome, server));
     }
     outcome

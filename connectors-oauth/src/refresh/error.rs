@@ -120,6 +120,11 @@ impl RefreshError {
         !matches!(self, Self::Unavailable(_) | Self::Store(_) | Self::Interrupted)
     }
 
+    /// True where the server does not know the client any more, or not as it proves itself.
+    pub(crate) fn is_of_unknown_client(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.error() == Some("invalid_client"))
+    }
+
     /// What a caller of the connector is told.
     pub(crate) fn for_connector(&self, slug: &Slug) -> ConnectorError {
         let transport = |error| ConnectorError::Transport { slug: slug.clone(), error: Box::new(error) };
@@ -155,5 +160,22 @@ fn copy(error: &Arc<CredentialError>) -> CredentialError {
             CredentialError::Failed { store, source: Box::new(Arc::clone(error)) }
         }
         other => CredentialError::Unavailable { store: "credential store", reason: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_invalid_client_says_that_the_client_is_unknown() {
+        let refused = |error: &str, status| {
+            let error = error.to_owned();
+            RefreshError::from(TokenError::Refused { error, description: None, status, retry_after: None })
+        };
+        assert!(refused("invalid_client", 401).is_of_unknown_client());
+        assert!(!refused("invalid_grant", 400).is_of_unknown_client());
+        assert!(!refused("invalid_client", 503).is_of_unknown_client(), "it may pass");
+        assert!(!RefreshError::NotRenewable.is_of_unknown_client());
     }
 }

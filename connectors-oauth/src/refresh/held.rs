@@ -25,6 +25,8 @@ pub(crate) struct HeldTokens {
     pub(crate) dpop: Option<Arc<DpopKey>>,
     /// The stored value that these tokens stand for: their own, or, where they could not be written yet, the one before.
     pub(super) stored: SecretString,
+    /// True where this process has them from the server, false where it has read them.
+    pub(super) is_received: bool,
     end: End,
     /// Why they cannot be renewed any more.
     lost: OnceLock<RefreshError>,
@@ -68,7 +70,7 @@ impl HeldTokens {
         clock: &Clock,
     ) -> Self {
         let end = End::of(&record, clock);
-        Self { record, dpop, stored, end, lost: OnceLock::new() }
+        Self { record, dpop, stored, is_received: false, end, lost: OnceLock::new() }
     }
 
     pub(super) fn freshness(&self, clock: &Clock) -> Freshness {

@@ -64,7 +64,8 @@ impl Inner {
                 stored
             }
         };
-        let held = HeldTokens::new(record, old.dpop.clone(), stored, &self.clock);
+        let mut held = HeldTokens::new(record, old.dpop.clone(), stored, &self.clock);
+        held.is_received = true;
         if !self.replace(basis, State::Held(Arc::new(held))) {
             // Something else has been taken into use meanwhile: what is in the store decides.
             self.read(false).await?;

@@ -131,7 +131,10 @@ impl Inner {
         let client = self.client(&held.record).await?;
         let (resource, dpop) = (provenance.resource.as_deref(), held.dpop.as_deref());
         if let Some(token) = &held.record.refresh_token {
-            let request = GrantRequest::RefreshToken(token.clone());
+            let request = GrantRequest::RefreshToken {
+                token: token.clone(),
+                access_token: held.record.access_token.clone(),
+            };
             let outcome =
                 request_tokens(&self.exchange, &server, &client, &request, resource, &[], dpop).await;
             match outcome {

@@ -52,7 +52,7 @@ fn refusal(status: u16, document: &Value) -> Answer {
 #[tokio::test]
 async fn each_grant_sends_its_own_fields() {
     let device = GrantRequest::DeviceCode("dc".into());
-    let refresh = GrantRequest::RefreshToken("rt".into());
+    let refresh = GrantRequest::RefreshToken { token: "rt".into(), access_token: "at".into() };
     let assertion = GrantRequest::JwtBearer { assertion: "a.b.c".into() };
     let jwt_bearer = "urn:ietf:params:oauth:grant-type:jwt-bearer";
     let device_code = "urn:ietf:params:oauth:grant-type:device_code";

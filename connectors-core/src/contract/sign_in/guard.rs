@@ -84,7 +84,9 @@ impl Transport for Guarded {
             return self.inner.exchange(request).await;
         };
         let forbidden = match self.authorizer.challenged(&challenge, &headers).await.map_err(failed)? {
-            ChallengeResponse::Retry => return self.inner.exchange(request).await,
+            ChallengeResponse::Retry | ChallengeResponse::Outdated => {
+                return self.inner.exchange(request).await;
+            }
             ChallengeResponse::Forbidden => true,
             ChallengeResponse::SignIn => false,
         };

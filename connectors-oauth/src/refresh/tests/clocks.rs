@@ -70,7 +70,7 @@ async fn a_token_that_does_not_say_when_it_ends_is_renewed_after_an_hour_and_use
     landed(&session).await;
     world.server.feels(Mood::Well);
     world.pass(100).await;
-    assert_eq!(refused(&session, "access-1").await, Ok(Refreshed));
+    assert_eq!(refused(&session, "access-1").await, Ok(Refreshed::Received));
     assert_eq!(token(&session).await, some("access-2"));
 }
 

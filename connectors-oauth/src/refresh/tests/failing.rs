@@ -150,7 +150,7 @@ async fn a_server_that_gives_the_same_token_again_is_asked_once_per_refusal() {
     world.server.feels(Mood::Odd(serde_json::json!({"access_token": "access-1", "expires_in": 3600})));
     let session = world.process();
     token(&session).await.unwrap();
-    assert_eq!(refused(&session, "access-1").await, Ok(Refreshed));
+    assert_eq!(refused(&session, "access-1").await, Ok(Refreshed::Received));
     assert_eq!(world.server.requests(), 1);
 }
 

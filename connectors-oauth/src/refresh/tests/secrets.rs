@@ -70,7 +70,14 @@ async fn everything_said() -> String {
             },
             "canary-code",
         ),
-        (GrantRequest::RefreshToken("canary-refresh".into()), "canary-refresh"),
+        (
+            GrantRequest::RefreshToken { token: "canary-refresh".into(), access_token: "at".into() },
+            "canary-refresh",
+        ),
+        (
+            GrantRequest::RefreshToken { token: "rt".into(), access_token: "canary-access".into() },
+            "canary-access",
+        ),
         (GrantRequest::DeviceCode("canary-device".into()), "canary-device"),
         (GrantRequest::JwtBearer { assertion: "canary-assertion".into() }, "canary-assertion"),
         (GrantRequest::ClientCredentials, "canary-secret"),

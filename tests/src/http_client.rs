@@ -32,8 +32,19 @@ impl HttpRequest {
 
     /// A POST of JSON.
     pub fn post(url: &str, body: &Value) -> Self {
-        let mut request = Self::new(Method::POST, url).header("content-type", "application/json");
-        *request.request.body_mut() = Body::from(body.to_string());
+        Self::post_body(url, "application/json", body.to_string())
+    }
+
+    /// A POST of a form.
+    pub fn post_form(url: &str, fields: &[(&str, &str)]) -> Self {
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        Self::post_body(url, "application/x-www-form-urlencoded", form)
+    }
+
+    /// A POST of anything.
+    pub fn post_body(url: &str, content_type: &str, body: String) -> Self {
+        let mut request = Self::new(Method::POST, url).header("content-type", content_type);
+        *request.request.body_mut() = Body::from(body);
         request
     }
 

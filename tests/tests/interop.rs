@@ -6,6 +6,8 @@
 mod everything;
 mod host;
 mod main_job;
+mod oidc;
+mod oidc_rig;
 mod sdks;
 mod servers;
 mod surface;

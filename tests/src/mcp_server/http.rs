@@ -17,6 +17,8 @@ use super::record::{Cancelled, Record, SeenRequest, Signal, StreamEnd};
 use super::script::{Eras, Linger, ReplyAs};
 use super::sse::{SseSender, stream_response};
 
+/// The path of the MCP endpoint.
+const ENDPOINT: &str = "/mcp";
 const SESSION: &str = "mcp-session-id";
 /// Far over any limit that a test sets; the server itself trusts its clients.
 const BODY_LIMIT: usize = 256 << 20;
@@ -53,6 +55,12 @@ impl Http {
         let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
             return respond(400, "", Body::empty());
         };
+        let guard = self.engine.script.guard.clone();
+        if let Some(guard) = &guard
+            && parts.uri.path() != ENDPOINT
+        {
+            return guard.elsewhere(&parts, &body, &connection).await;
+        }
         let message: Value = match &body[..] {
             [] => Value::Null,
             body => match serde_json::from_slice(body) {
@@ -68,19 +76,29 @@ impl Http {
             body: message.clone(),
         };
         let stage_name = seen.method().to_owned();
+        let guarded = guard.map(|guard| (guard, seen.clone()));
         self.record.note(|all| all.requests.push(seen));
         if let Some(fault) = self.fault_at(&stage_name) {
             return self.misbehave(&fault, &message, &stage_name, &connection).await;
         }
+        if let Some((guard, seen)) = &guarded
+            && let Err(refusal) = guard.admit(seen)
+        {
+            return *refusal;
+        }
         if let Some(refusal) = self.unauthorized(&parts.headers) {
             return refusal;
         }
-        match parts.method {
+        let mut answer = match parts.method {
             Method::POST => self.post(&parts.headers, message).await,
             Method::GET => self.get(&parts.headers),
             Method::DELETE => self.delete(&parts.headers),
             _ => respond(405, "", Body::empty()),
+        };
+        if let Some((guard, _)) = guarded {
+            guard.sign(&mut answer);
         }
+        answer
     }
 
     fn fault_at(&self, method: &str) -> Option<Fault> {

@@ -6,10 +6,10 @@
 
 pub mod engine;
 mod faults;
+mod guard;
 mod headers;
 mod http;
 mod in_flight;
-mod port;
 mod record;
 mod running;
 mod script;
@@ -17,8 +17,10 @@ mod sse;
 pub mod stdio;
 mod tool;
 
+pub use crate::port::Port;
+pub(crate) use faults::respond;
 pub use faults::{Fault, Stage};
-pub use port::Port;
+pub use guard::Guard;
 pub use record::{Cancelled, Record, Seen, SeenRequest, Signal, StreamEnd};
 pub use running::McpServer;
 pub use script::{Cursors, Eras, Linger, ReplyAs, Script};

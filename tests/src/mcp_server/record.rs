@@ -96,32 +96,39 @@ impl Seen {
 }
 
 /// The growing record of one server. Cloning shares it.
-#[derive(Debug, Clone)]
-pub struct Record {
-    seen: Arc<Mutex<Seen>>,
+#[derive(Debug)]
+pub struct Record<T = Seen> {
+    seen: Arc<Mutex<T>>,
     changed: watch::Sender<()>,
 }
 
-impl Default for Record {
+impl<T> Clone for Record<T> {
+    fn clone(&self) -> Self {
+        Self { seen: Arc::clone(&self.seen), changed: self.changed.clone() }
+    }
+}
+
+impl<T: Default> Default for Record<T> {
     fn default() -> Self {
         Self { seen: Arc::default(), changed: watch::Sender::new(()) }
     }
 }
 
-impl Record {
+impl<T> Record<T> {
     /// Notes something.
-    pub(crate) fn note(&self, change: impl FnOnce(&mut Seen)) {
-        change(&mut self.seen.lock().expect("nobody panics while noting"));
+    pub(crate) fn note<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        let noted = change(&mut self.seen.lock().expect("nobody panics while noting"));
         self.changed.send_replace(());
+        noted
     }
 
     /// Looks at what has been seen.
-    pub fn look<T>(&self, read: impl FnOnce(&Seen) -> T) -> T {
+    pub fn look<R>(&self, read: impl FnOnce(&T) -> R) -> R {
         read(&self.seen.lock().expect("nobody panics while noting"))
     }
 
     /// Waits until `probe` finds what it looks for; panics, naming `what`, if it never does.
-    pub async fn wait_for<T>(&self, what: &str, probe: impl Fn(&Seen) -> Option<T>) -> T {
+    pub async fn wait_for<R>(&self, what: &str, probe: impl Fn(&T) -> Option<R>) -> R {
         let mut changed = self.changed.subscribe();
         deadline::soon(what, async {
             loop {

@@ -1,8 +1,10 @@
 //! What a server is told to be.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::faults::{Fault, Stage};
+use super::guard::Guard;
 use super::tool::Tool;
 
 /// Which eras a server speaks.
@@ -61,6 +63,7 @@ pub struct Script {
     pub(crate) faults: Vec<(Stage, Fault)>,
     pub(crate) ttl: Duration,
     pub(crate) required_headers: Vec<(String, String)>,
+    pub(crate) guard: Option<Arc<dyn Guard>>,
 }
 
 impl Script {
@@ -77,6 +80,7 @@ impl Script {
             faults: Vec::new(),
             ttl: Duration::from_secs(3600),
             required_headers: Vec::new(),
+            guard: None,
         }
     }
 
@@ -162,6 +166,13 @@ impl Script {
     #[must_use]
     pub fn requiring_header(mut self, name: &str, value: &str) -> Self {
         self.required_headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Admits only what `guard` lets pass, and leaves everything outside of the MCP endpoint to it.
+    #[must_use]
+    pub fn guarded_by(mut self, guard: impl Guard) -> Self {
+        self.guard = Some(Arc::new(guard));
         self
     }
 

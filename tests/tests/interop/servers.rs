@@ -1,7 +1,7 @@
 //! The servers: where they are, and how they are started.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use connectors_core::StdioCommand;
@@ -41,6 +41,11 @@ impl Installed {
     pub(super) fn fastmcp(&self) -> Server {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/interop/fastmcp_server.py");
         Server::new(&self.path("venv/bin/python"), [script.to_owned()])
+    }
+
+    /// Where they are.
+    pub(super) fn folder(&self) -> &Path {
+        &self.0
     }
 
     fn path(&self, inside: &str) -> String {

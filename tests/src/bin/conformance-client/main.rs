@@ -7,7 +7,9 @@
 #![expect(clippy::print_stderr, reason = "a command's complaints")]
 
 mod arguments;
+mod choice;
 mod host;
+mod user;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,13 +17,17 @@ use std::time::Duration;
 
 use connectors_core::error::ConnectorError;
 use connectors_core::manager::{CallRequest, NewConnector};
-use connectors_core::{Connector, ConnectorManager, Slug, StateName};
-use connectors_http::HttpDialer;
+use connectors_core::{Connector, ConnectorManager, Slug};
+use connectors_http::{HttpDialer, HttpStack};
+use connectors_oauth::OAuthProvider;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The suite does not end a client that hangs.
 const PATIENCE: Duration = Duration::from_secs(25);
+
+/// Where this host publishes what it is (client ID metadata document).
+const METADATA_URL: &str = "https://conformance-test.local/client-metadata.json";
 
 /// What the suite says of a scenario.
 #[derive(Debug, Default, Deserialize)]
@@ -29,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(25);
 struct Context {
     #[serde(rename = "toolCalls")]
     tool_calls: Vec<ToolCall>,
+    #[serde(flatten)]
+    credentials: choice::Credentials,
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,8 +69,11 @@ async fn run() -> Result<(), String> {
         }
         Err(_) => Context::default(),
     };
+    let http = HttpStack::new();
+    let sign_in = OAuthProvider::new(http.client()).with_client_metadata_url(METADATA_URL);
     let manager = ConnectorManager::builder()
-        .with_dialer(Arc::new(HttpDialer::new()))
+        .with_dialer(Arc::new(HttpDialer::on(&http)))
+        .with_sign_in(Arc::new(sign_in))
         .with_input(Arc::new(host::ConsentingHost))
         .start()
         .await;
@@ -77,13 +88,27 @@ async fn exercise(
     scenario: &str,
     context: Context,
 ) -> Result<(), String> {
-    let status = manager.add(NewConnector::http("conformance", url, Vec::new())).await.map_err(text)?;
-    if status.state != StateName::Ready {
-        return Err(status.last_error.unwrap_or_else(|| format!("{:?}", status.state)));
+    let mut new = NewConnector::http("conformance", url, Vec::new());
+    if let Some(choice) = context.credentials.choice(scenario) {
+        new = new.with_sign_in(choice);
     }
-    let slug = status.slug;
-    call_tools(manager, &slug, context.tool_calls).await?;
-    let connection = manager.connection(&slug).map_err(text)?;
+    let slug = manager.add(new).await.map_err(text)?.slug;
+    user::bring_to_ready(manager, &slug).await?;
+    tokio::select! {
+        outcome = use_it(manager, &slug, scenario, context.tool_calls) => outcome,
+        problem = user::consent(manager, &slug) => Err(problem),
+    }
+}
+
+/// Uses everything that the connector offers.
+async fn use_it(
+    manager: &ConnectorManager,
+    slug: &Slug,
+    scenario: &str,
+    tool_calls: Vec<ToolCall>,
+) -> Result<(), String> {
+    call_tools(manager, slug, tool_calls).await?;
+    let connection = manager.connection(slug).map_err(text)?;
     let capabilities = connection.session().capabilities.clone();
     if capabilities.get("resources").is_some() {
         for resource in connection.list_resources().await.or_else(unless_missing).map_err(text)? {
@@ -100,7 +125,7 @@ async fn exercise(
     if capabilities["extensions"].get(connectors_core::skills::EXTENSION).is_some() {
         // Whether anything is loaded is the user's choice, and so the scenario's.
         let load = scenario.contains("-verify-");
-        use_skills(&*connection, &slug, load).await.map_err(text)?;
+        use_skills(&*connection, slug, load).await.map_err(text)?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ impl Port {
     }
 
     /// The same port, once more.
-    pub(super) fn again(&self) -> Self {
+    pub(crate) fn again(&self) -> Self {
         Self::bind(self.address)
     }
 
@@ -34,12 +34,17 @@ impl Port {
         Self { socket, address }
     }
 
-    pub(super) fn into_socket(self) -> TcpSocket {
+    pub(crate) fn into_socket(self) -> TcpSocket {
         self.socket
+    }
+
+    /// The origin of whatever is here, or will be.
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// The URL of the MCP endpoint that is here, or will be.
     pub fn url(&self) -> String {
-        format!("http://{}/mcp", self.address)
+        format!("{}/mcp", self.origin())
     }
 }

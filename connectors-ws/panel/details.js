@@ -86,6 +86,7 @@ export class Details {
     this.#title.textContent = status.name;
     this.#power.textContent = status.state === "disabled" ? "Switch on" : "Switch off";
     const more = status.sign_in_scopes ?? [];
+    const missing = more.filter((scope) => !status.oauth?.scopes.includes(scope));
     const wanted = status.state === "needs_sign_in" || more.length > 0;
     const isSignedIn = Boolean(status.oauth?.client_id) && status.state !== "needs_sign_in";
     this.#signIn.hidden = status.transport !== "http" || !(wanted || isSignedIn);
@@ -106,7 +107,7 @@ export class Details {
     ];
     this.#head.replaceChildren(
       el("div", { class: "row" }, badge(status), retry(status)),
-      ...(more.length > 0 ? [el("p", { class: "notice" }, `A call waits for you to allow more: ${visible(more.join(", "))}`)] : []),
+      ...(more.length > 0 ? [el("p", { class: "notice" }, `A call waits for you to allow more: ${visible((missing.length > 0 ? missing : more).join(", "))}`)] : []),
       ...(status.last_error ? [el("p", { class: "notice bad" }, status.last_error)] : []),
       el("dl", { class: "facts" }, ...facts.filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
     );

@@ -90,7 +90,8 @@ impl HttpTransport {
         let headers = headers::post(mirror, method, session)?;
         let response = self.wire.send(&Outgoing { verb: Verb::Post, headers, body }).await?;
         if !response.status().is_success() {
-            let error = refusal(response, session.id().is_some()).await;
+            // Boxed: every message is posted with this future, and few are refused.
+            let error = Box::pin(refusal(response, session.id().is_some())).await;
             if matches!(error, TransportError::SessionExpired) {
                 self.sessions.expire(session);
             }

@@ -10,7 +10,7 @@ use super::interactive::Interactive;
 use super::options::ClientSignal;
 use crate::connector::{ProgressSink, ToolCall, ToolOutcome};
 use crate::error::ConnectorError;
-use crate::protocol::code;
+use crate::protocol::{RpcError, code};
 use crate::tool::ToolDefinition;
 
 #[derive(Serialize)]
@@ -20,23 +20,33 @@ struct CallParams<'a> {
 }
 
 impl Inner {
-    pub(super) async fn call_tool(&self, call: ToolCall) -> Result<ToolOutcome, ConnectorError> {
-        match self.call_as_defined(&call, &call.tool).await {
+    pub(super) async fn call_tool(&self, call: &ToolCall) -> Result<ToolOutcome, ConnectorError> {
+        match self.call_as_defined(call, &call.tool).await {
             Err(ConnectorError::Upstream { error, .. })
                 if error.code == code::HEADER_MISMATCH && self.traits.mirrors_headers =>
             {
-                // The server mirrors other parameters by now (2026-07-28, Streamable HTTP, client behavior).
-                self.signal(ClientSignal::ToolsChanged);
-                let catalog = Box::pin(self.list_tools()).await?;
-                match catalog.get(&call.tool.name) {
-                    // Nothing else may have changed: the caller approved the tool as it was.
-                    Some(fresh) if fresh.differs_in_headers_only(&call.tool) => {
-                        self.call_as_defined(&call, fresh).await
-                    }
-                    _ => Err(ConnectorError::Upstream { slug: self.options.slug.clone(), error }),
-                }
+                // Rare, and large: kept out of the future of every call.
+                Box::pin(self.call_as_redefined(call, error)).await
             }
             outcome => outcome,
+        }
+    }
+
+    /// Repeats a call whose mirrored parameters the server does not expect any more (2026-07-28, Streamable HTTP, client
+    /// behavior).
+    async fn call_as_redefined(
+        &self,
+        call: &ToolCall,
+        mismatch: Box<RpcError>,
+    ) -> Result<ToolOutcome, ConnectorError> {
+        self.signal(ClientSignal::ToolsChanged);
+        let catalog = self.list_tools().await?;
+        match catalog.get(&call.tool.name) {
+            // Nothing else may have changed: the caller approved the tool as it was.
+            Some(fresh) if fresh.differs_in_headers_only(&call.tool) => {
+                self.call_as_defined(call, fresh).await
+            }
+            _ => Err(ConnectorError::Upstream { slug: self.options.slug.clone(), error: mismatch }),
         }
     }
 

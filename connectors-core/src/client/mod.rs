@@ -127,7 +127,7 @@ impl Connector for McpClient {
     }
 
     async fn call_tool(&self, call: ToolCall) -> Result<ToolOutcome, ConnectorError> {
-        self.inner.call_tool(call).await
+        self.inner.call_tool(&call).await
     }
 
     async fn list_resources(&self) -> Result<Vec<Resource>, ConnectorError> {

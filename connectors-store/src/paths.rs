@@ -118,14 +118,14 @@ mod tests {
 
     #[test]
     fn car_home_wins_and_has_to_be_absolute() {
-        assert_eq!(root(Some("/tmp/car"), Some("/home/u")), Ok("/tmp/car".into()));
-        assert_eq!(root(Some("car"), Some("/home/u")), Err(PathsError::Relative("car".into())));
+        assert_eq!(root(Some("/tmp/car"), Some("/u")), Ok("/tmp/car".into()));
+        assert_eq!(root(Some("car"), Some("/u")), Err(PathsError::Relative("car".into())));
     }
 
     #[test]
     fn without_car_home_the_state_root_is_in_the_home_folder() {
-        assert_eq!(root(None, Some("/home/u")), Ok("/home/u/.car".into()));
-        assert_eq!(root(Some(" "), Some("/home/u")), Ok("/home/u/.car".into()));
+        assert_eq!(root(None, Some("/u")), Ok("/u/.car".into()));
+        assert_eq!(root(Some(" "), Some("/u")), Ok("/u/.car".into()));
         assert_eq!(root(None, None), Err(PathsError::NoHome));
     }
 

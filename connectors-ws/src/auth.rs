@@ -168,7 +168,7 @@ mod tests {
         let env = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
         };
-        token_path_from(&env, Some("/home/u".into()))
+        token_path_from(&env, Some("/u".into()))
     }
 
     #[cfg(unix)]
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(at(&[("CAR_HOME", ""), runtime]), "/run/user/7/ai.parslee.car/auth-token");
         assert_eq!(at(&[runtime]), "/run/user/7/ai.parslee.car/auth-token");
         let config = if cfg!(target_os = "macos") { "Library/Application Support" } else { ".config" };
-        let expected = format!("/home/u/{config}/ai.parslee.car/auth-token");
+        let expected = format!("/u/{config}/ai.parslee.car/auth-token");
         assert_eq!(at(&[]), expected);
         assert_eq!(at(&[("XDG_RUNTIME_DIR", "relative")]), expected);
         assert!(matches!(path(&[("CAR_HOME", "car")]), Err(TokenFileError::Relative(_))));

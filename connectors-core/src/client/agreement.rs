@@ -107,6 +107,14 @@ impl Agreement {
         read_early
     }
 
+    /// Waits until a subscription is acknowledged, or known to be impossible.
+    pub(super) async fn settled(&self) {
+        let is_settled =
+            |state: &State| matches!(state.stage, Stage::Acknowledged { .. } | Stage::Impossible);
+        // The sender lives as long as `self`.
+        let _ = self.state.subscribe().wait_for(is_settled).await;
+    }
+
     /// Tells whether the present subscription is acknowledged.
     pub(super) fn acknowledged(&self) -> watch::Receiver<bool> {
         self.acknowledged.subscribe()

@@ -23,6 +23,7 @@ mod watching;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -181,6 +182,16 @@ impl Connector for McpClient {
 }
 
 impl McpClient {
+    /// As [`Connector::call_tool`], for a caller that may have to send the call again.
+    pub(crate) async fn call(&self, call: &ToolCall) -> Result<ToolOutcome, ConnectorError> {
+        self.inner.call_tool(call).await
+    }
+
+    /// Waits until changes of the tools are announced, where the server can, but no longer than `patience`.
+    pub(crate) async fn tools_announced(&self, patience: Duration) {
+        self.inner.tools_announced(patience).await;
+    }
+
     fn stop(&self) {
         self.listener.abort();
         self.inner.answering().abort_all();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Inner;
 use super::cancel::CancelGuard;
@@ -219,16 +219,19 @@ fn is_unknown_method(error: &TransportError) -> bool {
     matches!(error, TransportError::Status { rpc: Some(error), .. } if error.code == code::METHOD_NOT_FOUND)
 }
 
+fn announces(capabilities: &Value, feature: &str) -> bool {
+    capabilities[feature]["listChanged"] == true
+}
+
 /// The notifications that the server announces, as the filter that asks for them.
 fn filter(capabilities: &Value, watched: &BTreeSet<String>) -> Option<Value> {
-    let announces = |feature: &str| capabilities[feature]["listChanged"] == true;
     let mut filter = serde_json::Map::new();
     for (feature, key) in [
         ("tools", "toolsListChanged"),
         ("prompts", "promptsListChanged"),
         ("resources", "resourcesListChanged"),
     ] {
-        if announces(feature) {
+        if announces(capabilities, feature) {
             filter.insert(key.to_owned(), true.into());
         }
     }
@@ -239,6 +242,16 @@ fn filter(capabilities: &Value, watched: &BTreeSet<String>) -> Option<Value> {
 }
 
 impl Inner {
+    /// Waits until the server has acknowledged that it announces changes of its tools, where it says that it does, but no longer
+    /// than `patience`: a list that is read after that need not be read again.
+    pub(super) async fn tools_announced(&self, patience: Duration) {
+        let session = self.session.load_full();
+        if session.era() == Era::Modern && announces(&session.capabilities, "tools") {
+            // Without an acknowledgement the list is read again once it comes.
+            let _ = timeout(patience, self.agreement.settled()).await;
+        }
+    }
+
     fn listen_request(&self, id: i64, version: ProtocolVersion, filter: &Value) -> OutgoingRequest {
         let meta = RequestMeta {
             protocol_version: Some(version.as_str()),

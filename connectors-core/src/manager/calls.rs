@@ -14,7 +14,7 @@ use super::routes::Route;
 use super::shared::Shared;
 use super::step_up::StepUp;
 use crate::client::McpClient;
-use crate::connector::{Connector, ToolCall, ToolOutcome};
+use crate::connector::{ToolCall, ToolOutcome};
 use crate::definition::OutputCheck;
 use crate::error::{ConnectorError, TransportError};
 use crate::events::EventKind;
@@ -57,14 +57,15 @@ impl Shared {
             let mut upstream = ToolCall::new(Arc::clone(&route.tool), request.arguments);
             upstream.total_timeout = request.timeout;
             upstream = upstream.with_progress(call.progress_sink());
-            let again = StepUp::new(self, &route, &upstream, deadline);
+            let grants = route.cell.consent.grants();
             let attempt = async {
-                match (client.call_tool(upstream).await, again) {
-                    (Err(ConnectorError::InsufficientScope { scopes, .. }), Some(again)) => {
+                match client.call(&upstream).await {
+                    Err(ConnectorError::InsufficientScope { scopes, .. }) => {
+                        let again = StepUp::new(self, &route, upstream, deadline, grants);
                         // Rare, and large: kept out of the future of every call.
                         Box::pin(again.send_again(scopes)).await
                     }
-                    (outcome, _) => outcome,
+                    outcome => outcome,
                 }
             };
             tokio::select! {

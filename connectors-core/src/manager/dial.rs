@@ -1,6 +1,7 @@
 //! One attempt to connect: from a definition to a catalogue.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -18,6 +19,9 @@ use crate::store::CredentialKey;
 use crate::tool::ToolCatalog;
 use crate::trace::{Chapter, Step};
 use crate::transport::{DialTarget, Dialer, InvalidDefinition};
+
+/// How long a first catalogue waits for the server's word that it announces changes of it.
+const ANNOUNCEMENT: Duration = Duration::from_millis(250);
 
 /// A connection that has proved itself by listing its tools.
 pub(super) struct Connected {
@@ -123,6 +127,7 @@ impl Shared {
             Era::Legacy => EraChoice::Legacy,
             Era::Modern => EraChoice::Probe,
         };
+        client.tools_announced(ANNOUNCEMENT).await;
         match client.list_tools().await {
             Ok(catalog) => Ok(Connected { client: Arc::new(client), signals, catalog }),
             Err(error) => {

@@ -9,7 +9,7 @@ use super::consent::Verdict;
 use super::routes::Route;
 use super::shared::Shared;
 use crate::client::McpClient;
-use crate::connector::{Connector, ToolCall, ToolOutcome};
+use crate::connector::{ToolCall, ToolOutcome};
 use crate::error::ConnectorError;
 use crate::sign_in::SIGN_IN_LIFETIME;
 
@@ -28,16 +28,15 @@ pub(super) struct StepUp<'a> {
 }
 
 impl<'a> StepUp<'a> {
-    /// Keeps what is needed, for a connector that has a sign-in. To be called before the call is sent.
+    /// For a call that was refused. `grants` are the sign-ins that were completed before it was sent.
     pub(super) fn new(
         shared: &'a Shared,
         route: &'a Arc<Route>,
-        call: &ToolCall,
+        call: ToolCall,
         deadline: Option<Instant>,
-    ) -> Option<Self> {
-        route.cell.sign_in.load().as_ref()?;
-        let grants = route.cell.consent.grants();
-        Some(Self { shared, route, call: call.clone(), deadline, grants })
+        grants: u64,
+    ) -> Self {
+        Self { shared, route, call, deadline, grants }
     }
 
     /// Waits until the user has granted `scopes` and sends the call again, more than once if more is missing then.
@@ -69,14 +68,13 @@ impl<'a> StepUp<'a> {
         Err(missing(scopes))
     }
 
-    async fn send(&self) -> Result<ToolOutcome, ConnectorError> {
+    async fn send(&mut self) -> Result<ToolOutcome, ConnectorError> {
         let client = self.connection().await?;
-        let mut call = self.call.clone();
-        call.tool = Arc::clone(&self.admitted()?.tool);
+        self.call.tool = Arc::clone(&self.admitted()?.tool);
         if let Some(deadline) = self.deadline {
-            call.total_timeout = Some(deadline.saturating_duration_since(Instant::now()));
+            self.call.total_timeout = Some(deadline.saturating_duration_since(Instant::now()));
         }
-        client.call_tool(call).await
+        client.call(&self.call).await
     }
 
     /// The connection, which may have to be made anew with what was granted.

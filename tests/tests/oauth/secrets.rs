@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use connectors_core::manager::CallRequest;
 use connectors_core::sign_in::SignInRequest;
 use connectors_core::{ConfigStore as _, CredentialStore as _};
 use connectors_tests::deadline::soon;
@@ -85,16 +84,9 @@ async fn nothing_that_is_logged_announced_shown_or_written_holds_a_secret() {
 
     // Step-up.
     host.manager.enable_tools(slug, &["echo".to_owned()]).await.expect("a selection");
-    let (manager, mine) = (host.manager.clone(), slug.clone());
-    let call =
-        tokio::spawn(
-            async move { manager.call_tool(CallRequest::new(mine, "echo", json!({"text": "x"}))).await },
-        );
+    let call = host.begin_call(slug, "x");
     signed.rig.guard.seen(Verdict::InsufficientScope, 1).await;
-    connectors_tests::deadline::poll("the announcement", || async {
-        (!host.status(slug).sign_in_scopes.is_empty()).then_some(())
-    })
-    .await;
+    host.wants_more(slug).await;
     let view = host.begin(slug).await.expect("a page");
     let came = follow(&page(&view)).await;
     let answer = callback(&came.url);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use connectors_core::manager::{CallRequest, NewConnector};
+use connectors_core::manager::{CallRequest, CallResult, NewConnector};
 use connectors_core::sign_in::{SignInCallback, SignInRequest, SignInView};
 use connectors_core::trace::StepOutcome;
 use connectors_core::{
@@ -16,6 +16,7 @@ use connectors_tests::oauth::{CallbackParams, Endpoint, GuardSetup, Rig, Setup, 
 use connectors_tests::{McpServer, Script, Tool};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 pub(super) const REDIRECT: &str = "http://127.0.0.1:7777/callback";
 
@@ -83,6 +84,19 @@ impl Host {
         let result = soon("a call", self.manager.call_tool(call)).await?;
         let result: Value = serde_json::from_str(result.outcome.raw().get()).expect("JSON");
         Ok(result["content"][0]["text"].as_str().expect("a text").to_owned())
+    }
+
+    /// Calls `echo`, which is enabled, on a task of its own.
+    pub(super) fn begin_call(&self, slug: &Slug, text: &str) -> JoinHandle<Result<CallResult, ConnectorError>> {
+        let manager = self.manager.clone();
+        let call = CallRequest::new(slug.clone(), "echo", json!({"text": text}));
+        tokio::spawn(async move { manager.call_tool(call).await })
+    }
+
+    /// Waits until calls ask for more than was granted.
+    pub(super) async fn wants_more(&self, slug: &Slug) {
+        poll("the wish for more", || async { (!self.status(slug).sign_in_scopes.is_empty()).then_some(()) })
+            .await;
     }
 
     pub(super) fn status(&self, slug: &Slug) -> ConnectorStatus {

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use connectors_core::manager::CallRequest;
 use connectors_core::{ConnectorEvent, EventKind, StateName};
 use connectors_tests::deadline::soon;
 use connectors_tests::oauth::{Consent, GuardSetup, Setup, Verdict, follow};
-use serde_json::json;
 use tokio::sync::broadcast::Receiver;
 
 use super::signed::{Signed, page};
@@ -43,14 +41,7 @@ async fn calls_wait_for_more_consent_with_one_announcement_and_go_on() {
     let (host, slug) = (&signed.host, &signed.slug);
     host.manager.enable_tools(slug, &["echo".to_owned()]).await.expect("a selection");
     let mut events = host.manager.events().subscribe();
-    let calls: Vec<_> = (0..3)
-        .map(|n| {
-            let (manager, slug) = (host.manager.clone(), slug.clone());
-            tokio::spawn(async move {
-                manager.call_tool(CallRequest::new(slug, "echo", json!({"text": format!("{n}")}))).await
-            })
-        })
-        .collect();
+    let calls: Vec<_> = (0..3).map(|n| host.begin_call(slug, &format!("{n}"))).collect();
     signed.rig.guard.seen(Verdict::InsufficientScope, 3).await;
     let scopes = vec!["read".to_owned(), "write".to_owned()];
     assert_eq!(wanted(&mut events).await, (true, scopes.clone()));
@@ -78,16 +69,9 @@ async fn a_user_who_grants_less_than_is_needed_ends_the_call_and_no_loop_begins(
     let signed = Signed::new(guard(), Setup::default()).await;
     let (host, slug) = (&signed.host, &signed.slug);
     host.manager.enable_tools(slug, &["echo".to_owned()]).await.expect("a selection");
-    let (manager, mine) = (host.manager.clone(), slug.clone());
-    let call =
-        tokio::spawn(
-            async move { manager.call_tool(CallRequest::new(mine, "echo", json!({"text": "x"}))).await },
-        );
+    let call = host.begin_call(slug, "x");
     signed.rig.guard.seen(Verdict::InsufficientScope, 1).await;
-    connectors_tests::deadline::poll("the wish", || async {
-        (!host.status(slug).sign_in_scopes.is_empty()).then_some(())
-    })
-    .await;
+    host.wants_more(slug).await;
     signed.rig.server.change(|setup| setup.consent = Consent::GrantedFor(vec!["read".to_owned()]));
     host.sign_in(slug).await.expect("a sign-in");
     let error = soon("the call", call).await.expect("no panic").expect_err("too little");

@@ -2,8 +2,11 @@
 
 mod combined;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use secrecy::SecretString;
+use url::Url;
 
 pub(crate) use self::combined::Combined;
 use crate::error::ConnectorError;
@@ -47,7 +50,7 @@ pub struct RequestTarget {
     /// HTTP method, in capitals.
     pub method: &'static str,
     /// The URL, as it is requested.
-    pub url: String,
+    pub url: Arc<Url>,
 }
 
 /// A server's refusal of a request's credentials.

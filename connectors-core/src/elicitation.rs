@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use crate::host::{InputHandler, InputRequest};
+use crate::http::is_loopback;
 use crate::names::Slug;
 use crate::protocol::{RpcError, code};
 use crate::schema;
@@ -204,13 +205,7 @@ fn refusal(elicitation: &Elicitation) -> Option<&'static str> {
             properties.iter().any(asks).then_some("a form must not ask for a secret")
         }
         Elicitation::Url { url, .. } => {
-            let is_loopback = match url.host() {
-                Some(url::Host::Domain(name)) => name == "localhost",
-                Some(url::Host::Ipv4(address)) => address.is_loopback(),
-                Some(url::Host::Ipv6(address)) => address.is_loopback(),
-                None => false,
-            };
-            if !(url.scheme() == "https" || (url.scheme() == "http" && is_loopback)) {
+            if !(url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))) {
                 return Some("only https pages are opened");
             }
             (!url.username().is_empty() || url.password().is_some()).then_some("the URL holds credentials")

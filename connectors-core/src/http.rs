@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use url::Url;
+use url::{Host, Url};
 
 use crate::definition::NetworkSettings;
 use crate::error::TransportError;
@@ -15,6 +15,16 @@ pub type HttpRequest = http::Request<Bytes>;
 
 /// An answer with all of its body.
 pub type HttpResponse = http::Response<Bytes>;
+
+/// True for an address on this machine, by what is written there: `localhost`, 127.0.0.0/8 or `::1`.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
 
 /// Sends single HTTP requests: metadata, registrations, tokens.
 ///

@@ -157,18 +157,11 @@ impl Wire {
     async fn attempt(
         &self,
         outgoing: &Outgoing,
-        url: &Url,
+        url: &Arc<Url>,
     ) -> Result<(Response, Vec<SecretHeader>), TransportError> {
-        let target = RequestTarget { method: outgoing.verb.name(), url: url.as_str().to_owned() };
+        let target = RequestTarget { method: outgoing.verb.name(), url: Arc::clone(url) };
         let secrets = self.authorizer.headers(&target).await.map_err(from_authorizer)?;
-        let mut request = Request::new(outgoing.verb.method(), url.clone());
-        let mut headers = outgoing.headers.clone();
-        add_secrets(&mut headers, &secrets)?;
-        *request.headers_mut() = headers;
-        if outgoing.verb == Verb::Post {
-            *request.body_mut() = Some(outgoing.body.clone().into());
-        }
-        match self.client.execute(request).await {
+        match self.client.execute(request(outgoing, url, &secrets)?).await {
             Ok(response) => Ok((response, secrets)),
             Err(error) => {
                 let failed = unanswered(error, url, self.limits.connect, &self.route);
@@ -230,6 +223,18 @@ impl Wire {
         };
         Err(TransportError::Unauthorized { forbidden, challenge: Box::new(challenge) })
     }
+}
+
+/// Built apart from what waits for the answer, which would hold its parts all the while.
+fn request(outgoing: &Outgoing, url: &Url, secrets: &[SecretHeader]) -> Result<Request, TransportError> {
+    let mut request = Request::new(outgoing.verb.method(), url.clone());
+    let mut headers = outgoing.headers.clone();
+    add_secrets(&mut headers, secrets)?;
+    *request.headers_mut() = headers;
+    if outgoing.verb == Verb::Post {
+        *request.body_mut() = Some(outgoing.body.clone().into());
+    }
+    Ok(request)
 }
 
 fn from_authorizer(error: connectors_core::ConnectorError) -> TransportError {

@@ -1,6 +1,7 @@
 //! Which addresses may be used: in a browser, and for requests that carry secrets.
 
-use url::{Host, Url};
+use connectors_core::http::is_loopback;
+use url::Url;
 
 /// Longest address, in bytes.
 const MAX_LENGTH: usize = 8 << 10;
@@ -59,16 +60,6 @@ pub(crate) fn checked(url: &str) -> Result<Url, BadEndpoint> {
         return Err(BadEndpoint::Fragment);
     }
     Ok(parsed)
-}
-
-/// True for an address on this machine, by what is written there.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 #[cfg(test)]

@@ -132,8 +132,11 @@ impl OAuthSignIn {
     /// Tokens are shown to the server that they were issued for, and after its step from http to https to the same host.
     fn may_carry(&self, url: &Url) -> bool {
         let server = &self.exchange.server;
-        server.origin() == url.origin()
-            || (server.scheme() == "http" && url.scheme() == "https" && server.host() == url.host())
+        let is_same_origin = || {
+            server.scheme() == url.scheme() && server.port_or_known_default() == url.port_or_known_default()
+        };
+        let is_upgraded = || server.scheme() == "http" && url.scheme() == "https";
+        server.host() == url.host() && (is_same_origin() || is_upgraded())
     }
 
     /// What a caller is told. A client that the server no longer knows is not used in the next sign-in.
@@ -200,13 +203,12 @@ impl OAuthSignIn {
 #[async_trait]
 impl Authorizer for OAuthSignIn {
     async fn headers(&self, request: &RequestTarget) -> Result<Vec<SecretHeader>, ConnectorError> {
-        let Some(url) = Url::parse(&request.url).ok().filter(|url| self.may_carry(url)) else {
+        if !self.may_carry(&request.url) {
             return Ok(Vec::new());
-        };
+        }
         match self.session.fresh().await {
-            Ok(Some(held)) => {
-                headers(&held, request.method, &url).map_err(|error| self.refused(&RefreshError::from(error)))
-            }
+            Ok(Some(held)) => headers(&held, request.method, &request.url)
+                .map_err(|error| self.refused(&RefreshError::from(error))),
             Ok(None) => Ok(Vec::new()),
             Err(error) => Err(self.refused(&error)),
         }

@@ -112,7 +112,7 @@ mod tests {
         let sign_in = Arc::new(Recorder::default());
         let fixed = StaticHeaders::new(vec![header("X-Key"), header("X-Team")]);
         let combined = Combined::new(fixed, Arc::clone(&sign_in) as _);
-        let target = RequestTarget { method: "POST", url: "https://h/mcp".to_owned() };
+        let target = RequestTarget { method: "POST", url: Arc::new("https://h/mcp".parse().unwrap()) };
         let sent = combined.headers(&target).await.unwrap();
         assert_eq!(names(&sent), "X-Key X-Team Authorization DPoP");
         let answer = combined.challenged(&Challenge::new(401, "https://h/mcp"), &sent).await.unwrap();

@@ -1,14 +1,13 @@
 //! Dynamic client registration (RFC 7591; OpenID Connect Dynamic Client Registration 1.0).
 
 use connectors_core::definition::Registration;
-use connectors_core::http::HttpResponse;
+use connectors_core::http::{HttpResponse, is_loopback};
 use connectors_core::trace::{Step, StepOutcome, TraceStep};
 use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::{Client, ClientOptions, RegistrationError, error, method};
 use crate::client_auth::AuthMethod;
-use crate::endpoint;
 use crate::exchange::Exchange;
 use crate::metadata::{BadMetadata, ServerMetadata};
 use crate::quoted::quoted;
@@ -85,7 +84,7 @@ fn document(
 /// registration, application type and redirect URI constraints).
 fn application_type(redirect_uri: &str) -> &'static str {
     match Url::parse(redirect_uri) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && !endpoint::is_loopback(&url) => "web",
+        Ok(url) if matches!(url.scheme(), "http" | "https") && !is_loopback(&url) => "web",
         _ => "native",
     }
 }

@@ -21,7 +21,7 @@ struct TwoTokens {
 #[async_trait]
 impl Authorizer for TwoTokens {
     async fn headers(&self, request: &RequestTarget) -> Result<Vec<SecretHeader>, ConnectorError> {
-        self.targets.lock().unwrap().push((request.method, request.url.clone()));
+        self.targets.lock().unwrap().push((request.method, request.url.to_string()));
         let token = if self.challenges.lock().unwrap().is_empty() { "Bearer old" } else { "Bearer new" };
         Ok(vec![SecretHeader { name: "Authorization".into(), value: token.into() }])
     }

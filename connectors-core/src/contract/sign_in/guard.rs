@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use secrecy::ExposeSecret;
 use serde_json::Value;
+use url::Url;
 
 use super::ScriptedSignIn;
 use crate::authorizer::{Authorizer, Challenge, ChallengeResponse, RequestTarget, SecretHeader};
@@ -40,7 +41,8 @@ impl<D: Dialer> Dialer for GuardedDialer<D> {
     }
 
     async fn dial(&self, target: DialTarget) -> Result<Arc<dyn Transport>, TransportError> {
-        let (url, authorizer) = (target.definition.url.clone(), Arc::clone(&target.authorizer));
+        let url = Arc::new(target.definition.url.parse().expect("the definitions of tests have URLs"));
+        let authorizer = Arc::clone(&target.authorizer);
         let inner = self.inner.dial(target).await?;
         Ok(Arc::new(Guarded { inner, url, authorizer, sign_in: Arc::clone(&self.sign_in) }))
     }
@@ -48,7 +50,7 @@ impl<D: Dialer> Dialer for GuardedDialer<D> {
 
 struct Guarded {
     inner: Arc<dyn Transport>,
-    url: String,
+    url: Arc<Url>,
     authorizer: Arc<dyn Authorizer>,
     sign_in: Arc<ScriptedSignIn>,
 }
@@ -59,10 +61,10 @@ impl Guarded {
         let bearer = headers.iter().find(|header| header.name == "Authorization");
         let token = bearer.and_then(|header| header.value.expose_secret().strip_prefix("Bearer "));
         let Some(scopes) = token.and_then(|token| self.sign_in.scopes_of(token)) else {
-            return Some(Challenge::new(401, &*self.url));
+            return Some(Challenge::new(401, self.url.as_str()));
         };
         let need = tool.and_then(|tool| self.sign_in.need_of(tool)).filter(|need| !scopes.contains(need))?;
-        let mut challenge = Challenge::new(403, &*self.url);
+        let mut challenge = Challenge::new(403, self.url.as_str());
         challenge.www_authenticate = vec![format!("scope={need}")];
         Some(challenge)
     }
@@ -78,7 +80,7 @@ impl Transport for Guarded {
         let failed = |error| TransportError::Authorizer(Box::new(error));
         let message: Value = serde_json::from_slice(&request.body).expect("the client sends JSON");
         let tool = (request.method == "tools/call").then(|| message["params"]["name"].as_str()).flatten();
-        let target = RequestTarget { method: "POST", url: self.url.clone() };
+        let target = RequestTarget { method: "POST", url: Arc::clone(&self.url) };
         let headers = self.authorizer.headers(&target).await.map_err(failed)?;
         let Some(challenge) = self.refusal(&headers, tool) else {
             return self.inner.exchange(request).await;

@@ -139,7 +139,8 @@ impl crate::Dialer for Noting {
         &self,
         target: crate::transport::DialTarget,
     ) -> Result<Arc<dyn crate::Transport>, TransportError> {
-        let request = crate::authorizer::RequestTarget { method: "POST", url: String::new() };
+        let url = Arc::new(target.definition.url.parse().unwrap());
+        let request = crate::authorizer::RequestTarget { method: "POST", url };
         let headers = target.authorizer.headers(&request).await.unwrap();
         self.0.lock().unwrap().extend(headers.into_iter().map(|header| header.name));
         Err(TransportError::Unreachable { reason: "nobody".to_owned(), source: None })

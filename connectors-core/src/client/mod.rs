@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -182,9 +183,12 @@ impl Connector for McpClient {
 }
 
 impl McpClient {
-    /// As [`Connector::call_tool`], for a caller that may have to send the call again.
-    pub(crate) async fn call(&self, call: &ToolCall) -> Result<ToolOutcome, ConnectorError> {
-        self.inner.call_tool(call).await
+    /// As [`Connector::call_tool`], for a caller that may have to send the call again. Boxed as that is: it is large.
+    pub(crate) fn call<'a>(
+        &'a self,
+        call: &'a ToolCall,
+    ) -> BoxFuture<'a, Result<ToolOutcome, ConnectorError>> {
+        Box::pin(self.inner.call_tool(call))
     }
 
     /// Waits until changes of the tools are announced, where the server can, but no longer than `patience`.

@@ -87,6 +87,8 @@ pub struct SessionInfo {
     pub capabilities: Value,
     /// The server's advice to the model. Untrusted.
     pub instructions: Option<String>,
+    /// What cannot be done over this wire, whatever the server offers: a sentence each.
+    pub limitations: &'static [&'static str],
 }
 
 impl SessionInfo {

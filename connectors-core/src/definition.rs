@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -43,9 +44,25 @@ pub struct ConnectorDefinition {
     /// What becomes of a result that violates its tool's output schema.
     #[serde(default, skip_serializing_if = "OutputCheck::is_default")]
     pub output_check: OutputCheck,
+    /// True where the user wants the local server to be handled by the Common Agent Runtime's engine, if this program has it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub engine: bool,
     /// How the server and its authorization server are reached.
     #[serde(default, skip_serializing_if = "NetworkSettings::is_default")]
     pub network: NetworkSettings,
+    /// The proposal that the user accepted, where it came from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<AcceptedProposal>,
+}
+
+/// What a user accepted from a file that came with a project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AcceptedProposal {
+    /// The file, as it was shown.
+    pub file: String,
+    /// The [`Proposal::hash`](crate::proposal::Proposal::hash) of what was shown.
+    pub hash: String,
 }
 
 /// How one connector's servers are reached, where that differs from the rest of this machine. Holds for the connection, for
@@ -123,7 +140,9 @@ impl ConnectorDefinition {
             tool_pins: BTreeMap::new(),
             disabled: false,
             output_check: OutputCheck::default(),
+            engine: false,
             network: NetworkSettings::default(),
+            proposal: None,
         }
     }
 
@@ -144,6 +163,28 @@ pub struct StdioCommand {
     /// Variables to set on top of the inherited allow-list.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Names of the variables whose values are in the credential store. Of two of one name, this one counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_env: Vec<String>,
+    /// The folder that it is started in; this program's own if `None`. Absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+}
+
+/// An environment variable whose value is a secret.
+#[derive(Debug, Clone)]
+pub struct SecretVariable {
+    /// The variable's name.
+    pub name: String,
+    /// Its value.
+    pub value: SecretString,
+}
+
+impl SecretVariable {
+    /// A variable.
+    pub fn new(name: impl Into<String>, value: impl Into<SecretString>) -> Self {
+        Self { name: name.into(), value: value.into() }
+    }
 }
 
 /// What of a sign-in is not secret. `token_endpoint` and `client_id` are empty until there was one.

@@ -125,6 +125,20 @@ pub enum StorageError {
         /// What is wrong there.
         problem: String,
     },
+    /// A newer version of this program has written it; it is left as it is.
+    #[error(
+        "{file} is from a newer version (line {line}, column {column}: {problem}). Nothing is written to it by this one"
+    )]
+    Newer {
+        /// The file.
+        file: String,
+        /// Line of what this version does not know, from 1.
+        line: usize,
+        /// Column of it.
+        column: usize,
+        /// What it is.
+        problem: String,
+    },
     /// There is a connector with this slug already.
     #[error("the manifest already holds a connector `{0}`")]
     SlugTaken(Slug),
@@ -293,6 +307,9 @@ pub enum ConnectorError {
         /// The connector.
         slug: Slug,
     },
+    /// A proposal that the user has not accepted: nothing is done with it until then.
+    #[error("the connector `{0}` is only proposed; nothing is started or sent before you accept it")]
+    NotAccepted(Slug),
     /// What the user entered cannot be a connector.
     #[error(transparent)]
     Invalid(#[from] crate::transport::InvalidDefinition),
@@ -352,6 +369,7 @@ impl ConnectorError {
             Self::TimedOut { .. } => "timeout",
             Self::InvalidArguments { .. } => "invalid_arguments",
             Self::Cancelled { .. } => "cancelled",
+            Self::NotAccepted(_) => "not_accepted",
             Self::Invalid(_) => "invalid_params",
             Self::Storage(_) => "storage",
             Self::Credentials(_) => "secret_store_unavailable",
@@ -366,6 +384,7 @@ impl ConnectorError {
     pub fn slug(&self) -> Option<&Slug> {
         match self {
             Self::NotFound(slug)
+            | Self::NotAccepted(slug)
             | Self::UnknownTool { slug, .. }
             | Self::SignInRequired { slug, .. }
             | Self::InsufficientScope { slug, .. }
@@ -403,6 +422,7 @@ impl ConnectorError {
     fn general_remedy(&self) -> Option<&'static str> {
         Some(match self {
             Self::NotFound(_) => "list the connectors to see what there is",
+            Self::NotAccepted(_) => "look at what is proposed, and accept or reject it",
             Self::UnknownTool { .. } => {
                 "enable the tool first, or refresh the connector if the server has just added it"
             }
@@ -411,7 +431,12 @@ impl ConnectorError {
             Self::NotConnected { .. } => "wait for the next attempt, or reconnect",
             Self::TimedOut { .. } => "try again, with a longer time limit if the tool is slow",
             Self::InvalidArguments { .. } => "correct the arguments at the paths named",
-            Self::Storage(StorageError::Unparsable { .. }) => "repair the file, then restart",
+            Self::Storage(StorageError::Unparsable { .. }) => {
+                "repair the file; it is read again as soon as it changes"
+            }
+            Self::Storage(StorageError::Newer { .. }) => {
+                "update this program, or put back a file that it has written"
+            }
             Self::Storage(_) => "check the permissions and the free space of the state folder",
             Self::Credentials(_) => {
                 "unlock or repair the secret store, or start with another one (`--secrets`)"

@@ -127,6 +127,22 @@ pub enum EventKind {
         /// The server's text, made fit for display. Untrusted.
         message: String,
     },
+    /// A proposal waits for the user: a new one, or one that differs from what was accepted; see
+    /// [`ConnectorManager::accept`](crate::ConnectorManager::accept).
+    ApprovalWanted {
+        /// The file that proposes it.
+        file: String,
+        /// Names what is proposed.
+        hash: String,
+    },
+    /// The proposals, or the mistakes in their file, are no longer those that were listed.
+    ProposalsChanged {},
+    /// The manifest can no longer be used, or can again.
+    Storage {
+        /// What is wrong with it, in one sentence; `None` when nothing is any more.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
+    },
     /// Enabled tools are withheld because their definitions changed.
     DefinitionChanged {
         /// Their names.

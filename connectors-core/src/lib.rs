@@ -1,6 +1,10 @@
 #![doc = include_str!("../README.md")]
+// The futures of the engine are deep.
+#![cfg_attr(feature = "car-engine", recursion_limit = "256")]
 
 pub mod authorizer;
+#[cfg(feature = "car-engine")]
+pub mod car;
 pub mod client;
 pub mod connector;
 #[cfg(feature = "contract")]
@@ -14,11 +18,14 @@ pub mod gate;
 pub mod header_params;
 pub mod host;
 pub mod http;
+pub mod import;
 pub mod limits;
 pub mod manager;
 pub mod memory;
 pub mod multiplex;
 pub mod names;
+pub mod observer;
+pub mod proposal;
 pub mod protocol;
 pub mod schema;
 pub mod secret_like;
@@ -35,17 +42,21 @@ pub use authorizer::{Authorizer, StaticHeaders};
 pub use client::McpClient;
 pub use connector::{Connector, Progress, ToolCall, ToolOutcome};
 pub use definition::{
-    ConnectorDefinition, GrantKind, NetworkSettings, OAuthException, OAuthSettings, OutputCheck, StdioCommand,
+    AcceptedProposal, ConnectorDefinition, GrantKind, NetworkSettings, OAuthException, OAuthSettings,
+    OutputCheck, SecretVariable, StdioCommand,
 };
 pub use error::{ConnectorError, CredentialError, StorageError, TransportError};
 pub use events::{ConnectorEvent, EventBus, EventKind};
 pub use gate::{Admission, EnablementGate};
 pub use host::InputHandler;
 pub use http::HttpClient;
+pub use import::ImportSource;
 pub use limits::Limits;
 pub use manager::ConnectorManager;
 pub use memory::{MemoryConfigStore, MemoryCredentialStore};
 pub use names::Slug;
+pub use observer::RouteObserver;
+pub use proposal::{Proposal, ProposalSource};
 pub use secret_like::looks_secret;
 pub use sign_in::{SignIn, SignInProvider};
 pub use store::{ConfigStore, CredentialKey, CredentialStore};

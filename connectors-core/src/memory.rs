@@ -115,6 +115,21 @@ impl ConfigStore for MemoryConfigStore {
         Ok(())
     }
 
+    async fn compare_and_swap(
+        &self,
+        expected: &ConnectorDefinition,
+        new: &ConnectorDefinition,
+    ) -> Result<bool, StorageError> {
+        let mut definitions = self.definitions();
+        match definitions.iter_mut().find(|other| other.slug == new.slug) {
+            Some(found) if found == expected => {
+                *found = new.clone();
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
     async fn remove(&self, slug: &Slug) -> Result<(), StorageError> {
         self.definitions().retain(|definition| definition.slug != *slug);
         Ok(())

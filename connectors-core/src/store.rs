@@ -3,6 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use secrecy::SecretString;
 
 use crate::definition::ConnectorDefinition;
@@ -19,7 +20,6 @@ use crate::names::Slug;
 ///
 /// *Concurrency.* Methods may be called at once, from several processes too. *Cancellation.* A dropped future may leave
 /// the change made or not made. *Errors.* After an error nothing has changed.
-#[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait ConfigStore: Send + Sync + 'static {
     /// Every definition, in the order in which they were created.
@@ -32,8 +32,45 @@ pub trait ConfigStore: Send + Sync + 'static {
     /// are kept.
     async fn replace(&self, definition: &ConnectorDefinition) -> Result<(), StorageError>;
 
+    /// Replaces the definition that has `new`'s slug if it still says what `expected` does, as [`replace`](Self::replace) would,
+    /// and returns whether it did. Atomic among all processes that share the store.
+    async fn compare_and_swap(
+        &self,
+        expected: &ConnectorDefinition,
+        new: &ConnectorDefinition,
+    ) -> Result<bool, StorageError>;
+
     /// Removes the definition with this slug; not an error if there is none.
     async fn remove(&self, slug: &Slug) -> Result<(), StorageError>;
+
+    /// An item whenever [`load`](Self::load) may give something else than at the item before, or than when this was called:
+    /// somebody else has written, or what could not be read can be again. `None`, as without an implementation, for a store that
+    /// nobody else writes to.
+    ///
+    /// Changes shortly after one another may count as one, and one may be announced that is none, such as a write through this
+    /// very store. Dropping the stream ends the watching.
+    fn changes(&self) -> Option<BoxStream<'static, ()>> {
+        None
+    }
+}
+
+#[cfg(feature = "mock")]
+mockall::mock! {
+    /// A [`ConfigStore`] that does as it is told, and announces no changes.
+    pub ConfigStore {}
+
+    #[async_trait]
+    impl ConfigStore for ConfigStore {
+        async fn load(&self) -> Result<Vec<ConnectorDefinition>, StorageError>;
+        async fn insert(&self, definition: &ConnectorDefinition) -> Result<(), StorageError>;
+        async fn replace(&self, definition: &ConnectorDefinition) -> Result<(), StorageError>;
+        async fn compare_and_swap(
+            &self,
+            expected: &ConnectorDefinition,
+            new: &ConnectorDefinition,
+        ) -> Result<bool, StorageError>;
+        async fn remove(&self, slug: &Slug) -> Result<(), StorageError>;
+    }
 }
 
 /// Where secrets are kept: the OS keychain, an encrypted file, or memory.
@@ -114,6 +151,19 @@ impl CredentialKey {
         Self { slug: slug.clone(), name: header.to_owned() }
     }
 
+    /// The value of a stdio connector's environment variable. No header is called so: its name holds no colon.
+    pub fn env(slug: &Slug, variable: &str) -> Self {
+        Self { slug: slug.clone(), name: Self::env_name(variable) }
+    }
+
+    /// What the value of an environment variable is called among its connector's secrets.
+    pub(crate) fn env_name(variable: &str) -> String {
+        format!("{}{variable}", Self::ENV_PREFIX)
+    }
+
+    /// What the names of environment variables begin with.
+    pub(crate) const ENV_PREFIX: &'static str = "env:";
+
     /// The OAuth tokens, as JSON.
     pub fn tokens(slug: &Slug) -> Self {
         Self { slug: slug.clone(), name: "tokens".to_owned() }
@@ -172,11 +222,14 @@ mod tests {
         assert_eq!(CredentialKey::header(&slug, "X-Api-Key").account(), "connector:github:X-Api-Key");
         assert_eq!(CredentialKey::tokens(&slug).account(), "connector:github:tokens");
         assert_eq!(CredentialKey::client_secret(&slug).account(), "connector:github:client_secret");
+        assert_eq!(CredentialKey::env(&slug, "GITHUB_TOKEN").account(), "connector:github:env:GITHUB_TOKEN");
     }
 
     #[test]
     fn an_account_is_read_back_and_a_foreign_one_is_not() {
         let key = CredentialKey::header(&Slug::verbatim("a_b"), "X:Odd");
+        assert_eq!(CredentialKey::from_account(&key.account()), Some(key));
+        let key = CredentialKey::env(&Slug::verbatim("a_b"), "A_TOKEN");
         assert_eq!(CredentialKey::from_account(&key.account()), Some(key));
         assert_eq!(CredentialKey::from_account("PARSLEE_TOKEN"), None);
         assert_eq!(CredentialKey::from_account("connector:x"), None);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use crate::authorizer::Authorizer;
-use crate::definition::ConnectorDefinition;
+use crate::definition::{ConnectorDefinition, SecretVariable};
 use crate::error::TransportError;
 use crate::limits::Limits;
 use crate::protocol::{Era, Incoming, ProtocolVersion, RequestId};
@@ -64,6 +64,11 @@ pub trait Transport: Send + Sync + 'static {
     /// Over HTTP this is the legacy GET stream, opened when the stream is first polled; where a server offers none, it
     /// stays pending. Over stdio it ends when the process does.
     fn incoming(&self) -> IncomingStream;
+
+    /// What cannot be done over this wire, whatever the server offers: a sentence each, for the user. Nothing for most.
+    fn limitations(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// Ends the conversation in the wire's orderly way and frees everything. Idempotent, bounded in time.
     async fn close(&self);
@@ -148,6 +153,7 @@ pub trait Dialer: Send + Sync + 'static {
 
 /// Everything that a [`Dialer`] needs.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct DialTarget {
     /// What to dial.
     pub definition: Arc<ConnectorDefinition>,
@@ -157,6 +163,28 @@ pub struct DialTarget {
     pub limits: Arc<Limits>,
     /// Where the steps of connecting are recorded.
     pub trace: Trace,
+    /// The variables of a local server's environment whose values are secrets, with their values. They count before those that
+    /// the definition holds.
+    pub environment: Vec<SecretVariable>,
+}
+
+impl DialTarget {
+    /// A target with no secret variables.
+    pub fn new(
+        definition: Arc<ConnectorDefinition>,
+        authorizer: Arc<dyn Authorizer>,
+        limits: Arc<Limits>,
+        trace: Trace,
+    ) -> Self {
+        Self { definition, authorizer, limits, trace, environment: Vec::new() }
+    }
+
+    /// With these variables.
+    #[must_use]
+    pub fn with_environment(mut self, environment: Vec<SecretVariable>) -> Self {
+        self.environment = environment;
+        self
+    }
 }
 
 impl fmt::Debug for DialTarget {

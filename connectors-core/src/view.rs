@@ -1,5 +1,6 @@
 //! What is shown of connectors and tools: the shapes of the WebSocket API.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -74,6 +75,12 @@ pub struct ConnectorStatus {
     /// Who the server says it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_info: Option<Implementation>,
+    /// True where the user wants the local server to be handled by the Common Agent Runtime's engine.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub engine: bool,
+    /// What cannot be done over this connection, whatever the server offers: a sentence each.
+    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
+    pub limitations: &'static [&'static str],
     /// When the catalogue was last read (Unix seconds): the proof behind `ready`.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "unix_seconds")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<u64>"))]
@@ -86,6 +93,10 @@ pub struct ConnectorStatus {
     pub quarantined: Vec<QuarantinedTool>,
     /// Names of the headers whose values are in the secret store.
     pub secret_headers: Vec<String>,
+    /// Names of the variables that look like secrets and whose values stand in the settings file in plain text:
+    /// `connectors.protect_env` moves them to the secret store.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plaintext_secrets: Vec<String>,
     /// A stable word for the cause of `last_error`, where there is one finer than the state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<&'static str>,
@@ -98,6 +109,50 @@ pub struct ConnectorStatus {
     /// How its servers are reached, where that differs from the rest of this machine.
     #[serde(skip_serializing_if = "NetworkSettings::is_default")]
     pub network: NetworkSettings,
+    /// The proposal that it is (in the state `proposed`), or that the user accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<ProposalView>,
+    /// What is proposed now in place of what the user accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proposal_changed: Option<ProposalChange>,
+}
+
+/// Where a connector comes from that was not entered by the user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ProposalView {
+    /// The file.
+    pub file: String,
+    /// Names the content, for `connectors.accept`.
+    pub hash: String,
+    /// The variables that it would set, with their values, while it is not accepted: they decide what is run as much as the
+    /// command does, and come from a file without secrets.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
+/// A proposal that differs from the one that the user accepted. The connector goes on as it is until the user decides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ProposalChange {
+    /// The file.
+    pub file: String,
+    /// Names the new content, for `connectors.accept`.
+    pub hash: String,
+    /// What would change.
+    pub changes: Vec<FieldChange>,
+}
+
+/// One field of a definition, before and after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct FieldChange {
+    /// `name`, `url`, `command` (with its arguments), `cwd`, `env.NAME`, `secret_env` or `secret_headers`.
+    pub field: String,
+    /// What it is; `null` if there is nothing. A variable's value is not shown.
+    pub before: Option<String>,
+    /// What it would be; `null` if it would go.
+    pub after: Option<String>,
 }
 
 /// What a stdio connector starts.
@@ -108,8 +163,14 @@ pub struct CommandView {
     pub command: String,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Names of the variables that are set for it.
+    /// Names of the variables that are set for it, and whose values stand in the settings file.
     pub env: Vec<String>,
+    /// Names of the variables whose values are in the secret store.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secret_env: Vec<String>,
+    /// The folder that it is started in, if it is not this program's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
 }
 
 /// `ToolView` of the WebSocket API.

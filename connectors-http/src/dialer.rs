@@ -66,7 +66,7 @@ impl Dialer for HttpDialer {
     }
 
     async fn dial(&self, target: DialTarget) -> Result<Arc<dyn Transport>, TransportError> {
-        let DialTarget { definition, authorizer, limits, trace } = target;
+        let DialTarget { definition, authorizer, limits, trace, .. } = target;
         let connection = Connection::new(trace);
         let endpoint = endpoint(&definition.url).map_err(refused)?;
         let client = self.client(&endpoint, &definition, limits.connect).await.inspect_err(|error| {

@@ -1,11 +1,13 @@
 //! Starting the servers that a definition describes.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use connectors_core::transport::{DialTarget, InvalidDefinition};
-use connectors_core::{ConnectorDefinition, Dialer, StdioCommand, Transport, TransportError};
+use connectors_core::{ConnectorDefinition, Dialer, SecretVariable, StdioCommand, Transport, TransportError};
+use secrecy::ExposeSecret;
 
 use crate::process::Program;
 use crate::redact::Redactor;
@@ -14,9 +16,10 @@ use crate::{environment, lookup};
 
 /// Starts a server's process for each dial.
 ///
-/// The process gets the definition's command and arguments as they are, never through a shell, in this program's
-/// working directory. Its environment is a fixed list of this program's variables (`PATH`, `HOME`, locale, proxies,
-/// certificates and the like; no tokens) and on top of it the definition's own.
+/// The process gets the definition's command and arguments as they are, never through a shell, in the
+/// definition's folder or else in this program's working directory. Its environment is a fixed list of this program's variables (`PATH`, `HOME`, locale, proxies,
+/// certificates and the like; no tokens), on top of it the definition's own, and on top of these the secret ones
+/// ([`DialTarget::environment`]).
 #[derive(Debug, Clone, Default)]
 pub struct StdioDialer(());
 
@@ -35,7 +38,7 @@ impl Dialer for StdioDialer {
 
     fn check(&self, definition: &ConnectorDefinition) -> Result<(), InvalidDefinition> {
         let invalid = |field, problem: &str| Err(InvalidDefinition { field, problem: problem.to_owned() });
-        let Some(StdioCommand { command, args, env }) = &definition.stdio else {
+        let Some(StdioCommand { command, args, env, secret_env, cwd, .. }) = &definition.stdio else {
             return invalid("command", "enter the program to start");
         };
         if command.trim().is_empty() {
@@ -44,10 +47,13 @@ impl Dialer for StdioDialer {
         if command.contains('\0') {
             return invalid("command", "contains a NUL character");
         }
+        if cwd.as_ref().is_some_and(|cwd| !Path::new(cwd).is_absolute() || cwd.contains('\0')) {
+            return invalid("cwd", "has to be the absolute path of a folder");
+        }
         if args.iter().any(|arg| arg.contains('\0')) {
             return invalid("args", "an argument contains a NUL character");
         }
-        if !env.keys().all(|name| environment::is_name(name)) {
+        if !env.keys().chain(secret_env).all(|name| environment::is_name(name)) {
             return invalid("env", "a variable's name is empty, or contains `=` or a NUL character");
         }
         if env.values().any(|value| value.contains('\0')) {
@@ -57,7 +63,7 @@ impl Dialer for StdioDialer {
     }
 
     async fn dial(&self, target: DialTarget) -> Result<Arc<dyn Transport>, TransportError> {
-        let DialTarget { definition, limits, .. } = target;
+        let DialTarget { definition, limits, environment: secret, .. } = target;
         self.check(&definition)
             .map_err(|error| TransportError::NotStarted { reason: error.to_string(), source: None })?;
         let Some(stdio) = &definition.stdio else {
@@ -65,20 +71,45 @@ impl Dialer for StdioDialer {
         };
         let span = tracing::debug_span!("stdio", connector = %definition.slug);
         let _entered = span.enter();
-        let program = program(stdio)?;
-        let redactor = Redactor::new(stdio.env.values().map(String::as_str));
+        let program = program(stdio, &secret)?;
+        let redactor = Redactor::new(stdio.env.values().map(String::as_str))
+            .with_secrets(secret.iter().map(|variable| variable.value.expose_secret()));
         let transport = StdioTransport::spawn(&program, redactor, &limits)
             .map_err(|error| lookup::explain(&program.file, error))?;
         Ok(Arc::new(transport))
     }
 }
 
-fn program(stdio: &StdioCommand) -> Result<Program, TransportError> {
+/// The program of a target that another way of starting processes takes.
+#[cfg(all(feature = "car-engine", target_os = "linux"))]
+pub(crate) fn prepared(target: &DialTarget) -> Result<Program, TransportError> {
+    let checked = StdioDialer::new().check(&target.definition);
+    checked.map_err(|error| TransportError::NotStarted { reason: error.to_string(), source: None })?;
+    match &target.definition.stdio {
+        Some(stdio) => program(stdio, &target.environment),
+        None => Err(TransportError::Refused("this connector has no command to start".to_owned())),
+    }
+}
+
+fn program(stdio: &StdioCommand, secret: &[SecretVariable]) -> Result<Program, TransportError> {
     let own = stdio.env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
-    let environment: Vec<_> = environment::inherited(std::env::vars_os()).chain(own).collect();
+    let secret =
+        secret.iter().map(|SecretVariable { name, value }| (name.into(), value.expose_secret().into()));
+    let environment: Vec<_> = environment::inherited(std::env::vars_os()).chain(own).chain(secret).collect();
     let extensions = executable_extensions(&environment);
     let file = lookup::find(&stdio.command, environment::value(&environment, "PATH"), &extensions)?;
-    Ok(Program { file, args: stdio.args.clone(), environment })
+    Ok(Program { file, args: stdio.args.clone(), environment, folder: folder(stdio)? })
+}
+
+/// Looked at first: the system says of a missing folder what it says of a missing program.
+fn folder(stdio: &StdioCommand) -> Result<Option<PathBuf>, TransportError> {
+    let Some(cwd) = &stdio.cwd else { return Ok(None) };
+    if Path::new(cwd).is_dir() {
+        return Ok(Some(cwd.into()));
+    }
+    let cwd = connectors_core::text::display(cwd, 200);
+    let reason = format!("the folder `{cwd}`, which the command is to be started in, is not there");
+    Err(TransportError::NotStarted { reason, source: None })
 }
 
 /// What a program's name may end with where the system goes by that.
@@ -105,6 +136,7 @@ mod tests {
             command: command.to_owned(),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
             env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            ..StdioCommand::default()
         };
         ConnectorDefinition::stdio(Slug::from_name("x"), "X", stdio)
     }
@@ -127,10 +159,16 @@ mod tests {
             problem(&definition("a", &["\0"], &[])),
             Err("`args`: an argument contains a NUL character".to_owned())
         );
+        let mut elsewhere = definition("a", &[], &[]);
+        elsewhere.stdio.as_mut().unwrap().cwd = Some("somewhere".to_owned());
+        assert_eq!(problem(&elsewhere), Err("`cwd`: has to be the absolute path of a folder".to_owned()));
         let name = Err("`env`: a variable's name is empty, or contains `=` or a NUL character".to_owned());
         for bad in ["", "A=B", "A\0"] {
             assert_eq!(problem(&definition("a", &[], &[(bad, "")])), name);
         }
+        let mut secret = definition("a", &[], &[]);
+        secret.stdio.as_mut().unwrap().secret_env = vec!["A=B".to_owned()];
+        assert_eq!(problem(&secret), name);
         assert_eq!(
             problem(&definition("a", &[], &[("A", "\0")])),
             Err("`env`: a variable's value contains a NUL character".to_owned())

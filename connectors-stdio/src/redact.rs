@@ -6,6 +6,9 @@ use std::path::Path;
 /// Shorter values are no secrets, and occur in ordinary words.
 const SHORTEST_SECRET: usize = 8;
 
+/// The same for what is known to be a secret.
+const SHORTEST_KNOWN_SECRET: usize = 4;
+
 /// Replaces the values that a definition sets in the environment, many of which are keys.
 #[derive(Clone, Default)]
 pub(crate) struct Redactor {
@@ -24,6 +27,14 @@ impl Redactor {
             .collect();
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Self { secrets }
+    }
+
+    /// Redacts these as well, which are secrets whatever they look like; only the shortest are left, which are part of everything.
+    pub(crate) fn with_secrets<'a>(mut self, secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let secrets = secrets.into_iter().filter(|secret| secret.len() >= SHORTEST_KNOWN_SECRET);
+        self.secrets.extend(secrets.map(str::to_owned));
+        self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        self
     }
 
     /// `text` without the secrets.
@@ -50,5 +61,14 @@ mod tests {
         let text = format!("password-2 on password in {file}");
         assert_eq!(redactor.redact(&text), format!("[redacted] on [redacted] in {file}"));
         assert_eq!(format!("{redactor:?}"), "Redactor { secrets: 2 }");
+    }
+
+    #[test]
+    fn of_known_secrets_only_the_shortest_are_left() {
+        let file = std::env::current_exe().unwrap();
+        let file = file.to_str().unwrap();
+        let redactor = Redactor::new(["password"]).with_secrets(["4711", "on", "password-2", file]);
+        let text = format!("password-2 on 4711 in {file}, password");
+        assert_eq!(redactor.redact(&text), "[redacted] on [redacted] in [redacted], [redacted]");
     }
 }

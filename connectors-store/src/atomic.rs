@@ -4,6 +4,10 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::faults::{Step, reached};
+use crate::lock::FileLock;
 
 /// Most links that are followed to a file.
 const MAX_LINKS: usize = 40;
@@ -13,39 +17,100 @@ const MAX_LINKS: usize = 40;
 ///
 /// The caller holds the lock of `target`. After an error `target` is what it was.
 pub(crate) fn replace(target: &Path, contents: &[u8], keep_previous: bool) -> io::Result<()> {
+    replace_if(target, contents, keep_previous, || true).map(drop)
+}
+
+/// The same, unless `is_current` no longer holds when everything is ready, and says whether it was done: for files that some
+/// write to without the lock.
+pub(crate) fn replace_if(
+    target: &Path,
+    contents: &[u8],
+    keep_previous: bool,
+    is_current: impl Fn() -> bool,
+) -> io::Result<bool> {
     let folder = folder_of(target);
     let opened_folder = open_folder(folder)?;
     let mut temporary = tempfile::Builder::new()
         .prefix(&temporary_prefix(target))
         .suffix(TEMPORARY_SUFFIX)
         .tempfile_in(folder)?;
+    reached(target, Step::Created)?;
     temporary.write_all(contents)?;
+    reached(target, Step::Written)?;
     temporary.as_file().sync_all()?;
+    reached(target, Step::Synced)?;
+    if !is_current() {
+        return Ok(false);
+    }
     if keep_previous && let Err(error) = back_up(target) {
         tracing::debug!(%error, file = %target.display(), "the previous version could not be kept");
     }
+    if !is_current() {
+        return Ok(false);
+    }
     temporary.persist(target).map_err(|error| error.error)?;
     // The new content is in place: an error from here would wrongly say that nothing has changed.
+    let _ = reached(target, Step::Renamed);
     if let Some(folder) = opened_folder
         && let Err(error) = folder.sync_all()
     {
         tracing::warn!(%error, file = %target.display(), "the folder could not be synchronised to disk");
     }
-    Ok(())
+    let _ = reached(target, Step::Durable);
+    Ok(true)
+}
+
+/// Removes, once, the temporary files of processes that died while they wrote a file.
+#[derive(Debug, Default)]
+pub(crate) struct Sweep(AtomicBool);
+
+impl Sweep {
+    /// For whoever is about to read `target`, whose lock is `lock`: it is taken only if there is something to remove and nobody
+    /// writes.
+    pub(crate) fn before_reading(&self, target: &Path, lock: &Path) {
+        if self.0.load(Ordering::Relaxed) {
+            return;
+        }
+        match leftovers(target) {
+            Ok(leftovers) if leftovers.is_empty() => self.0.store(true, Ordering::Relaxed),
+            Ok(_) => {
+                if let Ok(Some(_lock)) = FileLock::try_acquire(lock) {
+                    self.under_lock(target);
+                }
+            }
+            // There is no folder yet, or one that cannot be read.
+            Err(error) => tracing::trace!(%error, "leftover temporary files were not looked for"),
+        }
+    }
+
+    /// For whoever holds the lock of `target`.
+    pub(crate) fn under_lock(&self, target: &Path) {
+        if !self.0.swap(true, Ordering::Relaxed)
+            && let Err(error) = remove_leftovers(target)
+        {
+            tracing::debug!(%error, file = %target.display(), "leftover temporary files could not be removed");
+        }
+    }
 }
 
 /// Removes the temporary files of processes that died while they wrote `target`. The caller holds its lock.
 pub(crate) fn remove_leftovers(target: &Path) -> io::Result<()> {
+    leftovers(target)?.into_iter().try_for_each(fs::remove_file)
+}
+
+/// The temporary files of those who write `target`, or died of it.
+fn leftovers(target: &Path) -> io::Result<Vec<PathBuf>> {
     let prefix = temporary_prefix(target);
+    let mut found = Vec::new();
     for entry in fs::read_dir(folder_of(target))? {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.as_encoded_bytes();
         if name.starts_with(prefix.as_encoded_bytes()) && name.ends_with(TEMPORARY_SUFFIX.as_bytes()) {
-            fs::remove_file(entry.path())?;
+            found.push(entry.path());
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// The file that a chain of symbolic links leads to; it need not exist.
@@ -96,6 +161,14 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
+/// Removes the version of `target` that an earlier [`replace`] has kept. The caller holds the lock of `target`.
+pub(crate) fn remove_previous(target: &Path) -> io::Result<()> {
+    match fs::remove_file(beside(target, ".bak")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// A second link to the present file, which the rename that follows leaves alone: no copy, and never half written.
 fn back_up(target: &Path) -> io::Result<()> {
     let mut link = temporary_prefix(target);
@@ -112,7 +185,9 @@ fn back_up(target: &Path) -> io::Result<()> {
         Err(_) => drop(fs::copy(target, &link)?),
         Ok(()) => {}
     }
+    reached(target, Step::Linked)?;
     fs::rename(&link, beside(target, ".bak"))?;
+    reached(target, Step::BackedUp)?;
     // Renaming one link of a file over another one of it does nothing.
     match fs::remove_file(&link) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -168,6 +243,23 @@ mod tests {
         fs::create_dir(&target).unwrap();
         replace(&target, b"new", false).unwrap_err();
         assert_eq!(names(folder.path()), ["x.json"]);
+    }
+
+    #[test]
+    fn a_file_that_is_another_by_the_time_that_all_is_ready_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("x.json");
+        fs::write(&target, "old").unwrap();
+        for looks in 0..2_u32 {
+            let left = std::cell::Cell::new(looks);
+            let is_current = || left.replace(left.get().saturating_sub(1)) > 0;
+            assert!(!replace_if(&target, b"new", false, is_current).unwrap());
+            assert_eq!(
+                (fs::read_to_string(&target).unwrap(), names(folder.path())),
+                ("old".to_owned(), vec!["x.json".to_owned()])
+            );
+        }
+        assert!(replace_if(&target, b"new", false, || true).unwrap());
     }
 
     #[test]

@@ -50,8 +50,17 @@ impl FileLock {
 
     /// Takes the lock if nobody has it.
     pub(crate) fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
+        Self::attempt(path, File::try_lock)
+    }
+
+    /// Takes the lock together with others who take it so, unless somebody has it alone.
+    pub(crate) fn try_acquire_shared(path: &Path) -> io::Result<Option<Self>> {
+        Self::attempt(path, File::try_lock_shared)
+    }
+
+    fn attempt(path: &Path, lock: fn(&File) -> Result<(), TryLockError>) -> io::Result<Option<Self>> {
         let file = open(path)?;
-        match file.try_lock() {
+        match lock(&file) {
             Ok(()) => Ok(Some(Self { file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),

@@ -11,6 +11,8 @@ use connectors_core::{CredentialError, CredentialStore, MemoryCredentialStore};
 #[cfg(feature = "keychain")]
 use crate::keychain::{KeychainState, KeychainStore};
 use crate::paths::Paths;
+use crate::secrets::keeper::Keeper;
+use crate::secrets::{Opening, Reason, SecretPlace, Secrets};
 #[cfg(feature = "vault")]
 use crate::vault::VaultStore;
 
@@ -78,6 +80,8 @@ pub struct OpenedCredentials {
     pub notice: String,
     /// True if the user should know: the store cannot be used as it is, forgets, or does not heed the passphrase.
     pub warning: bool,
+    /// For moving and unlocking them later.
+    pub secrets: Secrets,
 }
 
 impl fmt::Debug for OpenedCredentials {
@@ -90,99 +94,128 @@ impl fmt::Debug for OpenedCredentials {
     }
 }
 
-impl OpenedCredentials {
-    fn new(store: impl CredentialStore, warning: bool, notice: impl Into<String>) -> Self {
-        Self { store: Arc::new(store), notice: notice.into(), warning }
-    }
-}
-
 /// Opens the store that `choice` names.
 ///
 /// A store that exists and cannot be used for now (a locked keychain, a vault whose key is missing) is opened all the
 /// same, with a warning: its calls fail with the reason until that is put right, and connectors without secrets work.
-/// `auto` takes a keychain that works or waits to be unlocked, else a vault, which it creates if there is none. It
-/// never keeps secrets unencrypted on disk. Takes 3 seconds at most for a keychain that does not answer, and no
-/// noticeable time where there is none.
+/// `auto` takes the place that secrets were moved to, if they were. Otherwise it takes a keychain that works or waits to be
+/// unlocked, else a vault, which it creates if there is none. It never keeps secrets unencrypted on disk. Takes 3 seconds at
+/// most for a keychain that does not answer, and no noticeable time where there is none.
+///
+/// What is chosen here is not chosen again: while the process runs, only a move changes where secrets are.
 ///
 /// Fails if this build has no such store, or the process can start no thread.
 pub async fn open_credentials(
     choice: SecretsChoice,
     paths: &Paths,
 ) -> Result<OpenedCredentials, CredentialError> {
+    let opening = opening(paths);
     match choice {
-        SecretsChoice::Auto => auto(paths).await,
-        SecretsChoice::Keychain => keychain(paths).await,
-        SecretsChoice::Vault => chosen_vault(paths).await,
-        SecretsChoice::Memory => {
-            Ok(memory("Secrets are kept in memory, as chosen: they are gone when this process ends."))
-        }
+        SecretsChoice::Auto => auto(opening, paths).await,
+        SecretsChoice::Keychain => chosen(opening, SecretPlace::Keychain).await,
+        SecretsChoice::Vault => chosen(opening, SecretPlace::Vault).await,
+        SecretsChoice::Memory => Ok(memory(", as chosen: they are gone when this process ends")),
     }
 }
 
-fn memory(notice: &str) -> OpenedCredentials {
-    OpenedCredentials::new(MemoryCredentialStore::default(), true, notice)
+fn memory(why: &str) -> OpenedCredentials {
+    let notice = format!("Secrets are kept in memory{why}.");
+    let secrets = Secrets::in_memory(why.to_owned());
+    OpenedCredentials { store: Arc::new(MemoryCredentialStore::default()), notice, warning: true, secrets }
+}
+
+fn opening(paths: &Paths) -> Opening {
+    #[cfg(feature = "vault")]
+    let vault = VaultStore::new(paths);
+    #[cfg(feature = "vault")]
+    let made = vault.clone();
+    #[cfg(feature = "keychain")]
+    let state_root = paths.state_root.clone();
+    let make = move |place| -> Result<Arc<dyn Keeper>, CredentialError> {
+        match place {
+            #[cfg(feature = "keychain")]
+            SecretPlace::Keychain => Ok(Arc::new(KeychainStore::new(&state_root)?)),
+            #[cfg(feature = "vault")]
+            SecretPlace::Vault => Ok(Arc::new(made.clone())),
+            #[cfg(not(all(feature = "keychain", feature = "vault")))]
+            place => Err(lacking(place)),
+        }
+    };
+    Opening::new(
+        &paths.state_root,
+        #[cfg(feature = "vault")]
+        vault,
+        make,
+    )
+}
+
+async fn chosen(opening: Opening, place: SecretPlace) -> Result<OpenedCredentials, CredentialError> {
+    // A damaged record of moves is told with the place.
+    let elsewhere = opening.moved_to().ok().flatten().filter(|moved_to| *moved_to != place);
+    let besides = elsewhere.map_or_else(String::new, |moved_to| {
+        format!("They were last moved to the {moved_to}: start with `--secrets auto` to use those.")
+    });
+    let reason =
+        Reason { why: ", as chosen".to_owned(), besides, warning: elsewhere.is_some(), asked_for: true };
+    settle(opening, place, reason).await
+}
+
+async fn settle(
+    opening: Opening,
+    place: SecretPlace,
+    reason: Reason,
+) -> Result<OpenedCredentials, CredentialError> {
+    let (secrets, status) = opening.settle(place, reason).await?;
+    let store = secrets.store().unwrap_or_else(|| Arc::new(MemoryCredentialStore::default()));
+    Ok(OpenedCredentials { store, notice: status.notice, warning: status.warning, secrets })
+}
+
+async fn auto(opening: Opening, paths: &Paths) -> Result<OpenedCredentials, CredentialError> {
+    match opening.moved_to() {
+        Ok(Some(place)) if opening.keeper(place).is_ok() => {
+            let reason = Reason { why: ", where they were moved to".to_owned(), ..Reason::default() };
+            settle(opening, place, reason).await
+        }
+        _ => choose_between(opening, paths).await,
+    }
 }
 
 #[cfg(feature = "keychain")]
-async fn auto(paths: &Paths) -> Result<OpenedCredentials, CredentialError> {
-    let store = KeychainStore::new(&paths.state_root)?;
-    let state = store.probe(PROBE_LIMIT).await;
+async fn choose_between(opening: Opening, paths: &Paths) -> Result<OpenedCredentials, CredentialError> {
+    let state = KeychainStore::new(&paths.state_root)?.probe(PROBE_LIMIT).await;
     match choose(&state, vault_exists(paths)) {
-        Chosen::Keychain { warning, notice } => Ok(OpenedCredentials::new(store, warning, notice)),
-        Chosen::Vault => fallback(paths, &state.to_string()).await,
+        Chosen::Keychain(besides) => {
+            let reason = Reason { besides: besides.to_owned(), ..Reason::default() };
+            settle(opening, SecretPlace::Keychain, reason).await
+        }
+        Chosen::Vault => fallback(opening, &state.to_string()).await,
     }
 }
 
 #[cfg(not(feature = "keychain"))]
-async fn auto(paths: &Paths) -> Result<OpenedCredentials, CredentialError> {
-    fallback(paths, "this build has no keychain").await
+async fn choose_between(opening: Opening, _: &Paths) -> Result<OpenedCredentials, CredentialError> {
+    fallback(opening, "this build has no keychain").await
 }
 
 /// What `auto` comes to.
 #[cfg(feature = "keychain")]
 #[derive(Debug, PartialEq, Eq)]
 enum Chosen {
-    Keychain { warning: bool, notice: &'static str },
+    /// With what the user should know besides.
+    Keychain(&'static str),
     Vault,
 }
 
 #[cfg(feature = "keychain")]
 fn choose(state: &KeychainState, vault_exists: bool) -> Chosen {
-    let (warning, notice) = match (state, vault_exists) {
-        (KeychainState::Working, false) => (false, "Secrets are kept in the keychain of this computer."),
-        (KeychainState::Working, true) => (
-            false,
-            "Secrets are kept in the keychain of this computer. There is a vault too, which is not used; start with \
-             `--secrets vault` to use it.",
+    match (state, vault_exists) {
+        (KeychainState::Working, true) => Chosen::Keychain(
+            "There is a vault too, which is not used; start with `--secrets vault` to use it.",
         ),
-        // A new vault would make the secrets in the keychain look lost, and split them over two places.
-        (KeychainState::Locked, false) => (
-            true,
-            "Secrets are kept in the keychain of this computer, which is locked: unlock it. Where nobody can, start \
-             with `--secrets vault`.",
-        ),
-        _ => return Chosen::Vault,
-    };
-    Chosen::Keychain { warning, notice }
-}
-
-#[cfg(feature = "keychain")]
-async fn keychain(paths: &Paths) -> Result<OpenedCredentials, CredentialError> {
-    let store = KeychainStore::new(&paths.state_root)?;
-    let notice = "Secrets are kept in the keychain of this computer, as chosen";
-    Ok(match store.probe(PROBE_LIMIT).await {
-        KeychainState::Working => OpenedCredentials::new(store, false, format!("{notice}.")),
-        state => OpenedCredentials::new(
-            store,
-            true,
-            format!("{notice}, but {state}. Start with `--secrets vault` to use an encrypted file instead."),
-        ),
-    })
-}
-
-#[cfg(not(feature = "keychain"))]
-async fn keychain(_: &Paths) -> Result<OpenedCredentials, CredentialError> {
-    Err(lacking("keychain"))
+        // A new vault would make the secrets in a locked keychain look lost, and split them over two places.
+        (KeychainState::Working | KeychainState::Locked, false) => Chosen::Keychain(""),
+        _ => Chosen::Vault,
+    }
 }
 
 #[cfg(all(feature = "keychain", feature = "vault"))]
@@ -195,62 +228,22 @@ fn vault_exists(_: &Paths) -> bool {
     false
 }
 
-#[cfg(feature = "vault")]
-async fn chosen_vault(paths: &Paths) -> Result<OpenedCredentials, CredentialError> {
-    Ok(vault(paths, "as chosen").await)
-}
-
-#[cfg(not(feature = "vault"))]
-async fn chosen_vault(_: &Paths) -> Result<OpenedCredentials, CredentialError> {
-    Err(lacking("vault"))
-}
-
 /// What `auto` takes where there is no keychain to use, and why there is none.
 #[cfg(feature = "vault")]
-async fn fallback(paths: &Paths, why: &str) -> Result<OpenedCredentials, CredentialError> {
-    Ok(vault(paths, &format!("because {why}")).await)
+async fn fallback(opening: Opening, why: &str) -> Result<OpenedCredentials, CredentialError> {
+    let reason = Reason { why: format!(", because {why}"), ..Reason::default() };
+    settle(opening, SecretPlace::Vault, reason).await
 }
 
 #[cfg(not(feature = "vault"))]
-async fn fallback(_: &Paths, why: &str) -> Result<OpenedCredentials, CredentialError> {
-    Ok(memory(&format!(
-        "Secrets are kept in memory and gone when this process ends, because {why}, and this build has no vault."
-    )))
-}
-
-#[cfg(feature = "vault")]
-async fn vault(paths: &Paths, why: &str) -> OpenedCredentials {
-    let store = VaultStore::new(paths);
-    let file = paths.vault();
-    let existed = store.exists();
-    let notice = format!("Secrets are kept in an encrypted vault ({}), {why}", file.display());
-    let opened = store.open().await;
-    let ignored = store.ignores_passphrase();
-    let mut notice = match &opened {
-        Ok(()) if existed => format!("{notice}."),
-        Ok(()) => {
-            let key = match &paths.passphrase {
-                Some(_) => "its key is your passphrase".to_owned(),
-                None => format!("its key is in {}; keep a copy", paths.key_file.display()),
-            };
-            format!("{notice}. It is new: {key}.")
-        }
-        Err(error) => format!("{notice}, but {error}."),
-    };
-    if ignored {
-        notice.push_str(&format!(
-            " The passphrase has no effect: this vault was made with the key file {}. Unset CONNECTORS_VAULT_PASSPHRASE, or \
-             move the vault away to start a new one that the passphrase protects.",
-            paths.key_file.display()
-        ));
-    }
-    OpenedCredentials::new(store, opened.is_err() || ignored, notice)
+async fn fallback(_: Opening, why: &str) -> Result<OpenedCredentials, CredentialError> {
+    Ok(memory(&format!(" and gone when this process ends, because {why}, and this build has no vault")))
 }
 
 #[cfg(not(all(feature = "keychain", feature = "vault")))]
-fn lacking(store: &'static str) -> CredentialError {
+fn lacking(place: SecretPlace) -> CredentialError {
     CredentialError::Unavailable {
-        store,
+        store: place.as_str(),
         reason: "this build has none; choose another place with `--secrets`".to_owned(),
     }
 }
@@ -265,15 +258,14 @@ mod tests {
         let failing = KeychainState::Failing { reason: String::new() };
         for (state, without_vault, with_vault) in [
             (KeychainState::Working, "keychain", "keychain"),
-            (KeychainState::Locked, "keychain, warned", "vault"),
+            (KeychainState::Locked, "keychain", "vault"),
             (KeychainState::Volatile, "vault", "vault"),
             (KeychainState::Unresponsive, "vault", "vault"),
             (missing, "vault", "vault"),
             (failing, "vault", "vault"),
         ] {
             let chosen = |vault_exists| match choose(&state, vault_exists) {
-                Chosen::Keychain { warning: false, .. } => "keychain",
-                Chosen::Keychain { warning: true, .. } => "keychain, warned",
+                Chosen::Keychain(_) => "keychain",
                 Chosen::Vault => "vault",
             };
             assert_eq!((chosen(false), chosen(true)), (without_vault, with_vault), "{state:?}");

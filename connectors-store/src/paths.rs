@@ -2,7 +2,8 @@
 
 use std::env::VarError;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -26,6 +27,14 @@ pub enum PathsError {
     /// A passphrase that cannot be what the user meant.
     #[error("CONNECTORS_VAULT_PASSPHRASE is not valid UTF-8")]
     Passphrase,
+    /// A credential that a service manager provides cannot be read.
+    #[error("the credential {} cannot be used: {problem}", .path.display())]
+    Credential {
+        /// The file.
+        path: PathBuf,
+        /// Why, without its content.
+        problem: String,
+    },
 }
 
 /// Everything that the stores of one state root need to know.
@@ -38,17 +47,25 @@ pub struct Paths {
     pub key_file: PathBuf,
     /// The vault's passphrase, used instead of the key file.
     pub passphrase: Option<SecretString>,
+    /// True if `key_file` is one that a service manager provides: it is never created, and who may read it is the manager's to say.
+    pub key_is_provided: bool,
 }
 
 impl Paths {
     /// The given places, and no passphrase.
     pub fn new(state_root: impl Into<PathBuf>, key_file: impl Into<PathBuf>) -> Self {
-        Self { state_root: state_root.into(), key_file: key_file.into(), passphrase: None }
+        Self {
+            state_root: state_root.into(),
+            key_file: key_file.into(),
+            passphrase: None,
+            key_is_provided: false,
+        }
     }
 
-    /// From the environment: [`state_root`], the passphrase `CONNECTORS_VAULT_PASSPHRASE` if it is set, and a key file
+    /// From the environment: [`state_root`]; the passphrase `CONNECTORS_VAULT_PASSPHRASE`, or else the systemd credential
+    /// `connectors-vault-passphrase`; and as key file the systemd credential `connectors-vault-key`, or else
     /// `connectors/vault.key` in the user's configuration folder (`$XDG_CONFIG_HOME` or `~/.config`; macOS
-    /// `~/Library/Application Support`; Windows `%LOCALAPPDATA%`).
+    /// `~/Library/Application Support`; Windows `%LOCALAPPDATA%`). systemd's credentials are in `$CREDENTIALS_DIRECTORY`.
     pub fn from_env() -> Result<Self, PathsError> {
         let env = |name: &str| std::env::var_os(name);
         let home = std::env::home_dir();
@@ -59,7 +76,37 @@ impl Paths {
             Err(VarError::NotPresent) => None,
             Err(VarError::NotUnicode(_)) => return Err(PathsError::Passphrase),
         };
-        Ok(Self::new(state_root, key_file).with_passphrase(passphrase.map(SecretString::from)))
+        let paths = Self::new(state_root, key_file).with_passphrase(passphrase.map(SecretString::from));
+        match env("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty()) {
+            Some(folder) => paths.with_credentials(Path::new(&folder)),
+            None => Ok(paths),
+        }
+    }
+
+    /// Takes what a service manager provides in `folder`: the passphrase, unless there is one, and the key file.
+    fn with_credentials(mut self, folder: &Path) -> Result<Self, PathsError> {
+        let key_file = folder.join("connectors-vault-key");
+        if key_file.exists() {
+            (self.key_file, self.key_is_provided) = (key_file, true);
+        }
+        if self.passphrase.is_some() {
+            return Ok(self);
+        }
+        let path = folder.join("connectors-vault-passphrase");
+        let passphrase = match std::fs::read_to_string(&path) {
+            Ok(text) => SecretString::from(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self),
+            Err(error) => return Err(PathsError::Credential { path, problem: error.to_string() }),
+        };
+        // Editors and `echo` end a file with a line break.
+        let text = passphrase.expose_secret();
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        if text.is_empty() {
+            return Err(PathsError::Credential { path, problem: "it is empty".to_owned() });
+        }
+        let passphrase = SecretString::from(text);
+        Ok(self.with_passphrase(Some(passphrase)))
     }
 
     /// Protects the vault by a passphrase, if there is one. An empty one counts as none.
@@ -72,6 +119,11 @@ impl Paths {
     /// The manifest, `connectors.json`.
     pub fn manifest(&self) -> PathBuf {
         self.state_root.join("connectors.json")
+    }
+
+    /// The proposals that the user does not want, `rejected_proposals.json`.
+    pub fn rejected_proposals(&self) -> PathBuf {
+        self.state_root.join("rejected_proposals.json")
     }
 
     /// The vault, `connectors.vault`.
@@ -127,6 +179,31 @@ mod tests {
         assert_eq!(root(None, Some("/u")), Ok("/u/.car".into()));
         assert_eq!(root(Some(" "), Some("/u")), Ok("/u/.car".into()));
         assert_eq!(root(None, None), Err(PathsError::NoHome));
+    }
+
+    #[test]
+    fn the_passphrase_of_the_environment_wins_over_that_of_the_service_manager_and_either_over_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let with = |set: Option<&str>| {
+            let paths = Paths::new("/s", "/k").with_passphrase(set.map(SecretString::from));
+            let paths = paths.with_credentials(folder.path())?;
+            let passphrase = paths.passphrase.map(|passphrase| passphrase.expose_secret().to_owned());
+            Ok((passphrase, paths.key_file, paths.key_is_provided))
+        };
+        assert_eq!(with(None), Ok((None, "/k".into(), false)));
+
+        let (passphrase, key) =
+            (folder.path().join("connectors-vault-passphrase"), folder.path().join("connectors-vault-key"));
+        std::fs::write(&passphrase, "from systemd \r\n").unwrap();
+        std::fs::write(&key, "").unwrap();
+        assert_eq!(with(None), Ok((Some("from systemd ".to_owned()), key.clone(), true)));
+        assert_eq!(with(Some("set")), Ok((Some("set".to_owned()), key, true)));
+
+        std::fs::write(&passphrase, "\n").unwrap();
+        let problem = "it is empty".to_owned();
+        assert_eq!(with(None), Err(PathsError::Credential { path: passphrase.clone(), problem }));
+        std::fs::write(&passphrase, b"\xff").unwrap();
+        assert!(matches!(with(None), Err(PathsError::Credential { .. })));
     }
 
     #[test]

@@ -50,10 +50,11 @@ export function openAddForm(rpc, added) {
   const command = el("input", { placeholder: "npx", autocomplete: "off", spellcheck: false });
   const headers = new Rows("Headers (values are kept as secrets)", ["Header", "Value"], "Add a header", true);
   const args = new Rows("Arguments", ["Argument"], "Add an argument");
-  const env = new Rows("Environment variables (stored in the settings file: not for secrets)", ["Variable", "Value"], "Add a variable");
+  const env = new Rows("Environment variables (values that look like secrets are kept as such)", ["Variable", "Value"], "Add a variable");
+  const secretEnv = new Rows("Secret environment variables", ["Secret variable", "Value"], "Add a secret variable", true);
 
   const remote = el("div", { class: "stack" }, field("URL of the MCP endpoint", url), headers.element);
-  const local = el("div", { class: "stack", hidden: true }, field("Command", command), args.element, env.element);
+  const local = el("div", { class: "stack", hidden: true }, field("Command", command), args.element, env.element, secretEnv.element);
   const kind = freshId("kind");
   const choice = (value, label, checked) =>
     el("label", { class: "choice" }, el("input", { type: "radio", name: kind, value, checked, onchange: choose }), label);
@@ -98,6 +99,7 @@ export function openAddForm(rpc, added) {
                 command: command.value.trim(),
                 args: args.values().map(([value]) => value),
                 env: env.pairs(),
+                secret_env: secretEnv.pairs(),
               });
         dialog.close();
         added(status);

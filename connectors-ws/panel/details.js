@@ -1,9 +1,10 @@
 // The connector that is selected: its state, what can be done with it, and its tools.
 
 import { busy, clock, confirm, el, visible } from "./dom.js";
-import { badge, retry, where } from "./list.js";
+import { badge, isSecretMissing, retry, where } from "./list.js";
 import { explain } from "./rpc.js";
 import { SignIn } from "./sign_in.js";
+import { askValues, wanted as askedFor } from "./team.js";
 import { Tool } from "./tool.js";
 import { openTrace } from "./trace.js";
 
@@ -19,6 +20,9 @@ export class Details {
   #power = el("button", { type: "button" });
   #signIn = el("button", { type: "button", hidden: true });
   #signOut;
+  #values;
+  #plain = el("p", {});
+  #protect = el("div", { class: "notice stack", hidden: true }, this.#plain);
   #dialog = null;
   #filter = el("input", { type: "search", placeholder: "Find a tool", "aria-label": "Find a tool", oninput: () => this.#applyFilter() });
   #list = el("ul", { class: "tools" });
@@ -40,6 +44,8 @@ export class Details {
       this.#dialog ??= new SignIn(rpc, this.#status, () => (this.#dialog = null));
     });
     this.#signOut = button("Sign out", "", () => rpc.call("connectors.sign_out", { slug }));
+    this.#values = button("Enter secrets", "", () => askValues(rpc, this.#status));
+    this.#protect.append(el("div", { class: "row" }, button("Move to the secret store", "primary", () => this.#moveSecrets())));
     const actions = el(
       "div",
       { class: "row" },
@@ -47,12 +53,13 @@ export class Details {
       button("Refresh", "", async () => this.#showTools(await rpc.call("connectors.refresh", { slug }))),
       button("Reconnect", "", () => rpc.call("connectors.reconnect", { slug })),
       this.#signOut,
+      this.#values,
       this.#power,
       button("Explain", "", () => openTrace(rpc, slug)),
       button("Remove", "danger", () => this.#remove()),
     );
     root.replaceChildren(
-      el("div", { class: "card stack" }, this.#title, this.#head, actions, this.#failure),
+      el("div", { class: "card stack" }, this.#title, this.#head, this.#protect, actions, this.#failure),
       el(
         "div",
         { class: "row spread" },
@@ -93,6 +100,11 @@ export class Details {
     this.#signIn.textContent = more.length > 0 ? "Allow more" : isSignedIn ? "Sign in again" : "Sign in";
     this.#signIn.className = wanted ? "primary" : "";
     this.#signOut.hidden = !isSignedIn;
+    this.#values.hidden = askedFor(status).length === 0;
+    this.#values.className = isSecretMissing(status) ? "primary" : "";
+    const plain = status.plaintext_secrets ?? [];
+    this.#protect.hidden = plain.length === 0;
+    this.#plain.textContent = `These variables look like secrets and stand in connectors.json in plain text: ${visible(plain.join(", "))}.`;
     const facts = [
       ["Where", where(status)],
       ["Slug", status.slug],
@@ -102,13 +114,16 @@ export class Details {
       ["Allowed", isSignedIn && status.oauth.scopes.length > 0 ? visible(status.oauth.scopes.join(", ")) : null],
       ["Exceptions", status.oauth?.exceptions?.length > 0 ? status.oauth.exceptions.join(", ") : null],
       ["Headers", status.secret_headers.length > 0 ? status.secret_headers.join(", ") : null],
-      ["Variables", status.command?.env.length > 0 ? status.command.env.join(", ") : null],
+      ["Started in", status.command?.cwd],
+      ["From", status.proposal ? visible(status.proposal.file) : null],
+      ["Variables", status.command?.env.length > 0 ? visible(status.command.env.join(", ")) : null],
+      ["Secret variables", status.command?.secret_env?.length > 0 ? visible(status.command.secret_env.join(", ")) : null],
       ["Tools read", status.tools_fetched_at ? `${clock(status.tools_fetched_at)}${status.stale ? ", by an earlier connection" : ""}` : null],
     ];
     this.#head.replaceChildren(
       el("div", { class: "row" }, badge(status), retry(status)),
       ...(more.length > 0 ? [el("p", { class: "notice" }, `A call waits for you to allow more: ${visible((missing.length > 0 ? missing : more).join(", "))}`)] : []),
-      ...(status.last_error ? [el("p", { class: "notice bad" }, status.last_error)] : []),
+      ...(status.last_error ? [el("p", { class: status.state === "needs_sign_in" ? "notice" : "notice bad" }, status.last_error)] : []),
       el("dl", { class: "facts" }, ...facts.filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
     );
     const left = status.quarantined ?? [];
@@ -162,6 +177,11 @@ export class Details {
 
   #all(method) {
     return this.#rpc.call(`connectors.${method}`, { slug: this.#slug, tools: [...this.#tools.keys()] });
+  }
+
+  /** Moves what the user was shown, not what may have come since. */
+  async #moveSecrets() {
+    this.update(await this.#rpc.call("connectors.protect_env", { slug: this.#slug, names: this.#status.plaintext_secrets }));
   }
 
   async #remove() {

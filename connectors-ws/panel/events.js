@@ -25,6 +25,12 @@ function describe(event) {
       return `${at}${event.level}: ${event.message}`;
     case "definition_changed":
       return `${at}changed definitions: ${event.tools.join(", ")}`;
+    case "storage":
+      return event.problem ? `settings: ${event.problem}` : "the settings can be used again";
+    case "proposals_changed":
+      return "the project’s team file proposes something else";
+    case "approval_wanted":
+      return `${at}waits for your decision`;
     case "input_wanted":
       return `${at}asks: ${event.message}`;
     case "overflow":

@@ -1,6 +1,6 @@
 // The list of connectors.
 
-import { el, until } from "./dom.js";
+import { el, until, visible } from "./dom.js";
 
 const STATES = {
   proposed: ["Proposed", ""],
@@ -14,13 +14,23 @@ const STATES = {
 
 /** The badge of a connector's state. */
 export function badge(status) {
-  const [text, look] = STATES[status.state] ?? [status.state, ""];
+  const [text, look] = isSecretMissing(status) ? ["Secret needed", "warn"] : (STATES[status.state] ?? [status.state, ""]);
   return el("span", { class: `badge ${look}` }, text);
 }
 
-/** Where a connector leads. */
+/** True if a connector waits for a value that only its user has. */
+export function isSecretMissing(status) {
+  return status.state === "needs_sign_in" && status.detail === "secret_missing";
+}
+
+/** Where a connector leads, in one line. */
 export function where(status) {
-  return status.command ? [status.command.command, ...status.command.args].join(" ") : status.url;
+  return status.command ? commandLine(status.command) : visible(status.url);
+}
+
+/** A command with its arguments; what could be taken for several of them is quoted. */
+export function commandLine({ command, args = [] }) {
+  return [command, ...args].map((part) => visible(/^[^\s"']+$/.test(part) ? part : JSON.stringify(part))).join(" ");
 }
 
 /** "tried again in 12 s", kept current by `tick`. */
@@ -56,7 +66,7 @@ function item(status, selected, select) {
     },
     el("span", { class: "row spread" }, el("span", { class: "name" }, status.name), badge(status)),
     el("span", { class: "where" }, where(status)),
-    status.last_error ? el("span", { class: "error" }, status.last_error) : null,
+    status.last_error ? el("span", { class: status.state === "needs_sign_in" ? "wish" : "error" }, status.last_error) : null,
     el(
       "span",
       { class: "row" },

@@ -4,9 +4,12 @@ import { openAddForm } from "./add.js";
 import { Details } from "./details.js";
 import { el } from "./dom.js";
 import { EventList } from "./events.js";
+import { openImport } from "./import.js";
 import { showList, tick } from "./list.js";
 import { Questions } from "./question.js";
 import { Rpc, explain } from "./rpc.js";
+import { Secrets } from "./secrets.js";
+import { Proposals } from "./team.js";
 
 /** Events come in bursts; what they change is read once for each. */
 const BURST = 60;
@@ -23,19 +26,25 @@ const rpc = new Rpc(
     const link = byId("link");
     link.className = `link ${state}`;
     link.textContent = text;
-    if (state === "up") reload(true);
+    if (state === "up") {
+      reload(true);
+      secrets.load();
+    }
   },
   (event) => {
     events.add(event);
     details?.event(event);
     questions.event(event);
-    if (["state", "catalogue", "sign_in", "definition_changed", "overflow"].includes(event.kind)) {
+    secrets.event(event);
+    if (["state", "catalogue", "sign_in", "definition_changed", "approval_wanted", "proposals_changed", "storage", "overflow"].includes(event.kind)) {
       reload(!event.slug || event.slug === details?.slug);
     }
   },
 );
 
 const questions = new Questions(rpc);
+const proposals = new Proposals(rpc, byId("proposals"), () => reload(true));
+const secrets = new Secrets(rpc, byId("secrets"));
 
 /** Reads the list again soon, and the tools of the selected connector if they may have changed. */
 function reload(tools) {
@@ -47,6 +56,7 @@ function reload(tools) {
     try {
       const answer = await rpc.call("connectors.list");
       show(answer.connectors, answer.storage_problem);
+      proposals.show(answer.connectors, answer.problems ?? []);
       if (withTools) await details?.load();
     } catch (error) {
       problem(explain(error));
@@ -54,7 +64,8 @@ function reload(tools) {
   }, BURST);
 }
 
-function show(list, storageProblem) {
+function show(all, storageProblem) {
+  const list = all.filter((status) => status.state !== "proposed");
   connectors = list;
   problem(storageProblem);
   byId("list-empty").hidden = list.length > 0;
@@ -92,4 +103,5 @@ byId("open-add").addEventListener("click", () =>
     reload(true);
   }),
 );
+byId("open-import").addEventListener("click", () => openImport(rpc, () => reload(true)));
 setInterval(tick, 1000);

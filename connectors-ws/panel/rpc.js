@@ -14,7 +14,8 @@ export class RpcError extends Error {
   explain() {
     const upstream = this.data.upstream ? ` The server says: ${this.data.upstream.message}` : "";
     const remedy = this.data.remedy ? ` What you can do: ${this.data.remedy}.` : "";
-    return `${this.message}.${upstream}${remedy}`;
+    // Whose parameters they are is nothing to the user.
+    return `${this.message.replace(/^invalid params: /, "")}.${upstream}${remedy}`;
   }
 }
 

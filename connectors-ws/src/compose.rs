@@ -6,7 +6,9 @@ use connectors_core::ConnectorManager;
 use connectors_core::gate::DenyConnectors;
 use connectors_core::manager::ManagerBuilder;
 use connectors_core::protocol::Implementation;
-use connectors_store::{ManifestStore, Paths, SecretsChoice, open_credentials};
+use connectors_store::{
+    ClientFiles, Locations, ManifestStore, Paths, SecretsChoice, TeamFile, open_credentials,
+};
 
 use crate::dispatch::Dispatcher;
 
@@ -40,17 +42,27 @@ pub async fn start(secrets: SecretsChoice) -> Result<Dispatcher, StartError> {
         .with_credentials(credentials.store)
         .with_gate(Arc::<DenyConnectors>::clone(&policy))
         .with_input_by_event()
+        .with_proposals(Arc::new(TeamFile::new(".", &paths)))
+        .with_imports(Arc::new(ClientFiles::new(Locations::from_env())))
         .with_client_info(Implementation {
             name: "connectors".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             title: Some("Connectors".to_owned()),
         });
     let manager = with_wires(builder).start().await;
-    Ok(Dispatcher::new(manager, policy))
+    #[cfg(feature = "car-engine")]
+    let governance = crate::car::Governance::start(manager.clone()).await;
+    let dispatcher = Dispatcher::new(manager, policy).with_secrets(credentials.secrets);
+    #[cfg(feature = "car-engine")]
+    let dispatcher = dispatcher.with_governance(governance);
+    Ok(dispatcher)
 }
 
 /// Adds a dialer for every wire that is compiled in, and the sign-in that goes with it.
 fn with_wires(builder: ManagerBuilder) -> ManagerBuilder {
+    // First, because it serves only what asks for it.
+    #[cfg(all(feature = "stdio", feature = "car-engine", target_os = "linux"))]
+    let builder = builder.with_dialer(Arc::new(connectors_stdio::EngineDialer::new()));
     #[cfg(feature = "stdio")]
     let builder = builder.with_dialer(Arc::new(connectors_stdio::StdioDialer::new()));
     #[cfg(feature = "http")]

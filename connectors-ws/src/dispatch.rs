@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use connectors_core::gate::DenyConnectors;
+use connectors_core::manager::{CallRequest, CallResult};
 use connectors_core::{ConnectorManager, Slug};
+use connectors_store::Secrets;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::error::{ErrorObject, code};
@@ -19,8 +21,11 @@ use crate::session::Session;
 #[derive(Clone)]
 pub struct Dispatcher {
     pub(crate) manager: ConnectorManager,
-    pub(crate) policy: Arc<DenyConnectors>,
+    policy: Arc<DenyConnectors>,
     callback: Option<Arc<str>>,
+    pub(crate) secrets: Option<Secrets>,
+    #[cfg(feature = "car-engine")]
+    governance: Option<crate::car::Governance>,
 }
 
 impl std::fmt::Debug for Dispatcher {
@@ -32,13 +37,73 @@ impl std::fmt::Debug for Dispatcher {
 impl Dispatcher {
     /// Methods on `manager`. `policy` has to be one of its gates, so that `policy.register` has an effect.
     pub fn new(manager: ConnectorManager, policy: Arc<DenyConnectors>) -> Self {
-        Self { manager, policy, callback: None }
+        Self {
+            manager,
+            policy,
+            callback: None,
+            secrets: None,
+            #[cfg(feature = "car-engine")]
+            governance: None,
+        }
+    }
+
+    /// With a runtime that every call goes through, and that policy rules are registered in as well.
+    #[cfg(feature = "car-engine")]
+    #[must_use]
+    pub fn with_governance(mut self, governance: crate::car::Governance) -> Self {
+        self.governance = Some(governance);
+        self
+    }
+
+    /// The runtime that calls go through.
+    #[cfg(feature = "car-engine")]
+    pub fn governance(&self) -> Option<&crate::car::Governance> {
+        self.governance.as_ref()
+    }
+
+    pub(crate) async fn call_tool(&self, request: CallRequest) -> Result<CallResult, ErrorObject> {
+        #[cfg(feature = "car-engine")]
+        if let Some(governance) = &self.governance {
+            return governance.call_tool(request).await;
+        }
+        Ok(self.manager.call_tool(request).await?)
+    }
+
+    /// Denies every tool of a connector until the rule is lifted.
+    pub(crate) async fn deny(&self, rule: &str, target: Slug) {
+        #[cfg(feature = "car-engine")]
+        if let Some(governance) = &self.governance {
+            governance.deny(rule, target.clone()).await;
+        }
+        self.policy.register(rule, target);
+        self.manager.gates_changed().await;
+    }
+
+    /// Lifts such a rule; false if there is none of this name.
+    pub(crate) async fn lift(&self, rule: &str) -> bool {
+        let lifted = self.policy.lift(rule);
+        #[cfg(feature = "car-engine")]
+        if let Some(governance) = &self.governance {
+            governance.lift(rule).await;
+        }
+        if lifted {
+            self.manager.gates_changed().await;
+        }
+        lifted
     }
 
     /// With an address of the host's own for browsers that come back from a sign-in; a connector's is `/{slug}` below it.
     #[must_use]
     pub fn with_callback(mut self, address: &str) -> Self {
         self.callback = Some(address.into());
+        self
+    }
+
+    /// With the methods that tell where secrets are kept, and change it. `secrets` is what the manager's credential store was opened
+    /// with.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = Some(secrets);
         self
     }
 

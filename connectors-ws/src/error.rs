@@ -30,7 +30,7 @@ pub mod code {
     pub const LIMIT_EXCEEDED: i64 = -32046;
 
     /// Every `data.code` of a connector's error, with its number and meaning.
-    pub const CONNECTOR: [(&str, i64, &str); 12] = [
+    pub const CONNECTOR: [(&str, i64, &str); 13] = [
         ("connector_not_found", -32040, "there is no such connector"),
         ("unknown_tool", -32041, "the tool is not routed: not discovered, not enabled or not admitted"),
         ("sign_in_required", -32042, "the user has to sign in (again)"),
@@ -43,6 +43,7 @@ pub mod code {
         ("storage", -32049, "the settings cannot be read or written; nothing was changed"),
         ("invalid_arguments", -32050, "the arguments do not satisfy the tool's input schema"),
         ("cancelled", -32051, "the caller cancelled"),
+        ("not_accepted", -32052, "the connector is proposed by a project, and the user has not accepted it"),
     ];
 }
 

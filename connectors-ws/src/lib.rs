@@ -2,6 +2,8 @@
 
 pub mod auth;
 mod callback;
+#[cfg(feature = "car-engine")]
+pub mod car;
 pub mod compose;
 mod connection;
 mod dispatch;

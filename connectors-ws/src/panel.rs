@@ -20,20 +20,23 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const ICON: &str = "image/svg+xml";
 
 /// Path, content type and content of every file of the page.
-const FILES: [(&str, &str, &str); 14] = [
+const FILES: [(&str, &str, &str); 17] = [
     ("/panel/style.css", CSS, include_str!("../panel/style.css")),
     ("/panel/icon.svg", ICON, include_str!("../panel/icon.svg")),
     ("/panel/main.js", SCRIPT, include_str!("../panel/main.js")),
     ("/panel/dom.js", SCRIPT, include_str!("../panel/dom.js")),
     ("/panel/rpc.js", SCRIPT, include_str!("../panel/rpc.js")),
     ("/panel/add.js", SCRIPT, include_str!("../panel/add.js")),
+    ("/panel/import.js", SCRIPT, include_str!("../panel/import.js")),
     ("/panel/list.js", SCRIPT, include_str!("../panel/list.js")),
     ("/panel/details.js", SCRIPT, include_str!("../panel/details.js")),
+    ("/panel/team.js", SCRIPT, include_str!("../panel/team.js")),
     ("/panel/sign_in.js", SCRIPT, include_str!("../panel/sign_in.js")),
     ("/panel/trace.js", SCRIPT, include_str!("../panel/trace.js")),
     ("/panel/tool.js", SCRIPT, include_str!("../panel/tool.js")),
     ("/panel/sample.js", SCRIPT, include_str!("../panel/sample.js")),
     ("/panel/question.js", SCRIPT, include_str!("../panel/question.js")),
+    ("/panel/secrets.js", SCRIPT, include_str!("../panel/secrets.js")),
     ("/panel/events.js", SCRIPT, include_str!("../panel/events.js")),
 ];
 

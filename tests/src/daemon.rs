@@ -17,19 +17,42 @@ pub struct Daemon {
     executable: PathBuf,
     secrets: &'static str,
     arguments: Vec<String>,
+    wrapper: Vec<String>,
     variables: Vec<(String, String)>,
+    folder: Option<PathBuf>,
 }
 
 impl Daemon {
     /// The executable at `path`, with secrets in memory.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { executable: path.into(), secrets: "memory", arguments: Vec::new(), variables: Vec::new() }
+        Self {
+            executable: path.into(),
+            secrets: "memory",
+            arguments: Vec::new(),
+            wrapper: Vec::new(),
+            variables: Vec::new(),
+            folder: None,
+        }
     }
 
     /// Keeps secrets in the encrypted file of its home.
     #[must_use]
     pub fn with_vault(mut self) -> Self {
         self.secrets = "vault";
+        self
+    }
+
+    /// Keeps secrets where `--secrets` says.
+    #[must_use]
+    pub fn with_secrets(mut self, place: &'static str) -> Self {
+        self.secrets = place;
+        self
+    }
+
+    /// Runs it by another program, which is given its command line after these words.
+    #[must_use]
+    pub fn run_by(mut self, program: &[&str]) -> Self {
+        self.wrapper = program.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -47,9 +70,24 @@ impl Daemon {
         self
     }
 
+    /// Starts in this working directory instead of the user's home.
+    #[must_use]
+    pub fn in_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
     /// Starts it on `home`, on a port of its own, and waits until it accepts connections.
     pub async fn start(&self, home: &TempHome) -> RunningDaemon {
-        let mut child = Command::new(&self.executable)
+        let mut command = match self.wrapper.split_first() {
+            Some((wrapper, words)) => {
+                let mut command = Command::new(wrapper);
+                command.args(words).arg(&self.executable);
+                command
+            }
+            None => Command::new(&self.executable),
+        };
+        let mut child = command
             .args(["--port", "0", "--secrets", self.secrets])
             .args(&self.arguments)
             .env("CAR_HOME", home.state())
@@ -61,9 +99,10 @@ impl Daemon {
             .env_remove("XDG_STATE_HOME")
             .env_remove("DBUS_SESSION_BUS_ADDRESS")
             .env_remove("CONNECTORS_VAULT_PASSPHRASE")
+            .env_remove("CREDENTIALS_DIRECTORY")
             .env_remove("RUST_LOG")
             .envs(self.variables.iter().cloned())
-            .current_dir(home.user())
+            .current_dir(self.folder.as_deref().unwrap_or(&home.user()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

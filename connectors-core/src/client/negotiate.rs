@@ -76,6 +76,7 @@ pub(super) fn not_yet() -> SessionInfo {
         server: None,
         capabilities: Value::Null,
         instructions: None,
+        limitations: &[],
     }
 }
 
@@ -93,7 +94,8 @@ impl Inner {
         Ok(())
     }
 
-    fn opened(&self, session: SessionInfo) {
+    fn opened(&self, mut session: SessionInfo) {
+        session.limitations = self.transport.limitations();
         tracing::debug!(slug = %self.options.slug, version = %session.version, "session opened");
         self.session.store(Arc::new(session));
         self.opened.fetch_add(1, Ordering::Release);
@@ -180,6 +182,7 @@ impl Inner {
                     .and_then(|info| serde_json::from_value(info.clone()).ok()),
                 capabilities: discovered.capabilities,
                 instructions: discovered.instructions,
+                limitations: &[],
             })),
             None if discovered.supported_versions.iter().any(|v| ProtocolVersion::parse(v).is_some()) => {
                 Ok(Probe::Legacy)
@@ -221,6 +224,7 @@ impl Inner {
             server: result.server_info,
             capabilities: result.capabilities,
             instructions: result.instructions,
+            limitations: &[],
         })
     }
 

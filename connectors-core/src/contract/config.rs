@@ -29,7 +29,9 @@ pub async fn run<S: ConfigStore>(fresh: impl Fn() -> Arc<S>) {
     replacing_a_missing_definition_adds_it(&*fresh()).await;
     what_is_no_longer_set_is_gone(&*fresh()).await;
     a_grant_that_is_not_known_comes_back(&*fresh()).await;
+    a_swap_is_made_on_what_was_expected_alone(&*fresh()).await;
     removing_takes_one_definition_and_none_twice(&*fresh()).await;
+    concurrent_swaps_lose_nothing(&fresh()).await;
     concurrent_writers_lose_nothing(&fresh(), &fresh()).await;
     one_of_many_inserts_of_a_slug_wins(&fresh()).await;
 }
@@ -113,6 +115,42 @@ async fn a_grant_that_is_not_known_comes_back(store: &dyn ConfigStore) {
     }
 }
 
+async fn a_swap_is_made_on_what_was_expected_alone(store: &dyn ConfigStore) {
+    let (first, second) = (sample("a"), full("a"));
+    let swap = async |from: &ConnectorDefinition, to: &ConnectorDefinition| {
+        store.compare_and_swap(from, to).await.expect("the store works")
+    };
+    assert!(!swap(&first, &second).await, "what is not there was swapped");
+    store.insert(&sample("b")).await.unwrap();
+    store.insert(&first).await.unwrap();
+    assert!(!swap(&second, &first).await, "another definition than expected was swapped");
+    assert_eq!(load(store).await, [sample("b"), first.clone()]);
+    assert!(swap(&first, &second).await, "what was expected was not swapped");
+    assert!(swap(&second, &second).await, "a definition is not itself");
+    assert_eq!(load(store).await, [sample("b"), second]);
+}
+
+async fn concurrent_swaps_lose_nothing<S: ConfigStore>(store: &Arc<S>) {
+    store.insert(&sample("a")).await.unwrap();
+    let shared = store.clone();
+    in_tasks(TASKS, move |n| {
+        let store = shared.clone();
+        async move {
+            loop {
+                let before = load(&*store).await.remove(0);
+                let mut after = before.clone();
+                after.enabled_tools.push(format!("tool_{n}"));
+                if store.compare_and_swap(&before, &after).await.unwrap() {
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    let tools: BTreeSet<_> = load(&**store).await.remove(0).enabled_tools.into_iter().collect();
+    assert_eq!(tools, (0..TASKS).map(|n| format!("tool_{n}")).collect(), "a swap has undone another");
+}
+
 async fn removing_takes_one_definition_and_none_twice(store: &dyn ConfigStore) {
     for slug in ["a", "a_b", "b"] {
         store.insert(&sample(slug)).await.unwrap();
@@ -184,6 +222,8 @@ fn full(slug: &str) -> ConnectorDefinition {
         command: "npx".into(),
         args: vec!["-y".into(), "päckage".into()],
         env: [("EMPTY".to_owned(), String::new()), ("KEY".to_owned(), "value".to_owned())].into(),
+        secret_env: vec!["API_KEY".into()],
+        cwd: Some("/srv/project".into()),
     };
     let mut definition = ConnectorDefinition::stdio(Slug::verbatim(slug), "Full", command);
     definition.secret_headers = vec!["X-Api-Key".into(), "Authorization".into()];

@@ -9,6 +9,7 @@
 //! ```
 
 mod exclusive;
+pub mod processes;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub async fn run<S: CredentialStore>(fresh: impl Fn() -> Arc<S>) {
     deleting_takes_one_value_and_none_twice(&*fresh()).await;
     keys_that_are_prefixes_of_one_another_are_kept_apart(&*fresh()).await;
     listing_shows_the_keys_of_one_connector(&*fresh()).await;
+    deleting_what_is_listed_leaves_nothing_of_one_connector_and_everything_of_others(&*fresh()).await;
     a_swap_happens_only_on_the_expected_value(&*fresh()).await;
     concurrent_writers_lose_nothing(&fresh(), &fresh()).await;
     one_of_many_swaps_wins(&fresh()).await;
@@ -165,6 +167,28 @@ async fn listing_shows_the_keys_of_one_connector(store: &dyn CredentialStore) {
     assert_eq!(store.list(&Slug::verbatim("a_b_c")).await.unwrap(), []);
 }
 
+async fn deleting_what_is_listed_leaves_nothing_of_one_connector_and_everything_of_others(
+    store: &dyn CredentialStore,
+) {
+    let (gone, stays) = (Slug::verbatim("a"), Slug::verbatim("a_b"));
+    let names = ["tokens", "client_secret", "X-Api-Key", "X:Odd", "tokens:a"];
+    for slug in [&gone, &stays] {
+        for name in names {
+            let value = format!("{slug} {name} {}", "long ".repeat(1_000));
+            store.put(&CredentialKey::header(slug, name), &secret(&value)).await.unwrap();
+        }
+    }
+    for key in store.list(&gone).await.unwrap() {
+        store.delete(&key).await.unwrap();
+    }
+    assert_eq!(store.list(&gone).await.unwrap(), []);
+    for name in names {
+        assert_eq!(get(store, &CredentialKey::header(&gone, name)).await, None, "{name} is still there");
+        let kept = get(store, &CredentialKey::header(&stays, name)).await;
+        assert!(kept.is_some_and(|kept| kept.starts_with(&format!("{stays} {name} "))), "{name} is gone");
+    }
+}
+
 async fn a_swap_happens_only_on_the_expected_value(store: &dyn CredentialStore) {
     let key = CredentialKey::tokens(&Slug::verbatim("a"));
     let (one, two) = (secret("one"), secret("two"));
@@ -293,6 +317,13 @@ async fn get(store: &dyn CredentialStore, key: &CredentialKey) -> Option<String>
 mod tests {
     use super::*;
     use crate::memory::MemoryCredentialStore;
+
+    #[tokio::test]
+    async fn what_several_do_at_once_on_memory_is_what_processes_are_checked_for() {
+        let store = MemoryCredentialStore::default();
+        tokio::join!(processes::work(&store, 0), processes::work(&store, 1));
+        processes::check(&store, 2).await;
+    }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn the_memory_store_keeps_the_contract() {

@@ -6,6 +6,8 @@
 pub mod config;
 pub mod credentials;
 mod parallel;
+pub mod proposals;
 pub mod scripted;
 pub mod sign_in;
 pub mod transport;
+pub mod watched;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 
 use super::cell::Cell;
-use super::choice;
 use super::request::{NewConnector, NewEndpoint};
 use super::secrets::{SecretChange, is_of_sign_in};
 use super::shared::Shared;
+use super::{choice, environment};
 use crate::authorizer::SecretHeader;
 use crate::definition::ConnectorDefinition;
 use crate::error::{ConnectorError, StorageError};
@@ -54,15 +54,17 @@ impl Shared {
         let mut secrets = SecretChange::default();
         let mut definition = match new.endpoint {
             NewEndpoint::Http { url, headers } => {
+                refuse_any([("env", !new.secret_env.is_empty())], "HTTP")?;
                 check_headers(&headers)?;
                 let mut definition = ConnectorDefinition::http(Slug::from_name(&name), name, url.trim());
                 definition.secret_headers = headers.iter().map(|header| header.name.clone()).collect();
                 headers.into_iter().for_each(|header| secrets.put(header.name, header.value));
                 definition
             }
-            NewEndpoint::Stdio(command) => {
+            NewEndpoint::Stdio(mut command) => {
                 let of_http = [("oauth", new.sign_in.is_some()), ("network", new.network.is_some())];
                 refuse_any(of_http, "stdio")?;
+                environment::sorted(&mut command, &new.secret_env, &mut secrets)?;
                 ConnectorDefinition::stdio(Slug::from_name(&name), name, command)
             }
         };
@@ -70,6 +72,8 @@ impl Shared {
             choice::apply(choice, &mut definition, &mut secrets)?;
         }
         definition.network = new.network.unwrap_or_default();
+        definition.disabled = new.disabled;
+        definition.engine = new.engine && definition.stdio.is_some();
         self.dialer(&definition)?.check(&definition)?;
         Ok(Prepared { definition, secrets })
     }

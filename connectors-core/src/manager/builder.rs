@@ -6,7 +6,9 @@ use super::shared::Shared;
 use super::{ConnectorManager, Owner};
 use crate::gate::EnablementGate;
 use crate::host::InputHandler;
+use crate::import::ImportSource;
 use crate::limits::Limits;
+use crate::proposal::ProposalSource;
 use crate::protocol::Implementation;
 use crate::sign_in::SignInProvider;
 use crate::store::{ConfigStore, CredentialStore};
@@ -23,6 +25,9 @@ pub struct ManagerBuilder {
     pub(super) sign_in: Option<Arc<dyn SignInProvider>>,
     pub(super) input: Option<Arc<dyn InputHandler>>,
     pub(super) asks_by_event: bool,
+    pub(super) proposals: Option<Arc<dyn ProposalSource>>,
+    pub(super) trusts_proposals: bool,
+    pub(super) imports: Option<Arc<dyn ImportSource>>,
     pub(super) limits: Limits,
     pub(super) client_info: Option<Implementation>,
 }
@@ -78,6 +83,30 @@ impl ManagerBuilder {
         self
     }
 
+    /// Where connectors are proposed. Each is listed in the state `proposed`, and nothing is dialled or started for it before
+    /// the user accepts it ([`ConnectorManager::accept`]).
+    #[must_use]
+    pub fn with_proposals(mut self, source: Arc<dyn ProposalSource>) -> Self {
+        self.proposals = Some(source);
+        self
+    }
+
+    /// Takes every proposal as accepted, for a host that asks its user in a way of its own whether a project is trusted. What is
+    /// proposed is started at once, follows every change of its file, and is written to the user's definitions only when the
+    /// user changes something about it.
+    #[must_use]
+    pub fn trust_proposals(mut self, trusted: bool) -> Self {
+        self.trusts_proposals = trusted;
+        self
+    }
+
+    /// Where other clients' configurations are found; nowhere if not called.
+    #[must_use]
+    pub fn with_imports(mut self, source: Arc<dyn ImportSource>) -> Self {
+        self.imports = Some(source);
+        self
+    }
+
     /// Limits for every connector.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
@@ -94,19 +123,24 @@ impl ManagerBuilder {
 
     /// Loads the definitions and starts connecting. Returns as soon as they are loaded: connectors become ready on their
     /// own. A manifest that cannot be read does not fail the start: the manager is empty, says so
-    /// ([`ConnectorManager::storage_problem`]), and refuses to write.
+    /// ([`ConnectorManager::storage_problem`]), and refuses to write until it can be read.
+    ///
+    /// Where the store tells of changes ([`ConfigStore::changes`]), what others write to it takes effect at once.
     pub async fn start(self) -> ConnectorManager {
         let shared = Arc::new(Shared::new(self));
+        // Before it is read, so that no change is missed.
+        let changes = shared.config.changes();
         let loaded = shared.config.load().await;
         shared.note_storage(&loaded);
-        match loaded {
-            Ok(definitions) => {
-                for definition in definitions {
-                    shared.adopt(definition, Trace::default());
-                }
-            }
-            Err(error) => tracing::error!(%error, "the manifest cannot be read; connectors are not started"),
+        // An error is noted, and told to the log.
+        for definition in loaded.unwrap_or_default() {
+            shared.adopt(definition, Trace::default());
         }
+        if let Some(changes) = changes {
+            shared.follow_manifest(changes);
+        }
+        // Boxed: whoever starts a manager would have it in a future of their own.
+        Box::pin(shared.follow_proposals()).await;
         ConnectorManager { owner: Arc::new(Owner(shared)) }
     }
 }

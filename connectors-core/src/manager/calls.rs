@@ -95,7 +95,7 @@ impl Shared {
     }
 
     /// The route of a call, waiting for a first connection that is under way.
-    async fn admitted(&self, request: &CallRequest) -> Result<Arc<Route>, ConnectorError> {
+    pub(super) async fn admitted(&self, request: &CallRequest) -> Result<Arc<Route>, ConnectorError> {
         if let Some(route) = self.routes.load().get(&request.slug, &request.tool)
             && !route.cell.state.borrow().is_pending()
         {

@@ -58,8 +58,10 @@ pub(super) enum State {
         problem: Option<String>,
     },
     NeedsSignIn(Refusal),
+    /// `code`: of the error.
     Backoff {
         error: String,
+        code: &'static str,
         retry_at: SystemTime,
         failed_attempts: u32,
     },
@@ -200,6 +202,11 @@ impl Cell {
         // Resolved by being dropped.
         let _ = beginning.await;
         Ok(())
+    }
+
+    /// True while the last failure was that of the secret store.
+    pub(super) fn waits_for_secrets(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Backoff { code: "secret_store_unavailable", .. })
     }
 
     /// Tells the supervisor, unless it has enough to read already.

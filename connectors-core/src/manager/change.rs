@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::add::{check_headers, checked_name, refuse_any};
 use super::cell::Cell;
 use super::choice::{self, Move};
+use super::environment;
 use super::request::ConnectorUpdate;
 use super::secrets::SecretChange;
 use super::shared::Shared;
@@ -22,7 +23,7 @@ impl Shared {
         let present = cell.definition.load_full();
         // Found out before anything is done.
         self.updated(&present, &update)?;
-        let moved = update.url.as_deref().map_or(Move::None, |url| Move::between(&present.url, url.trim()));
+        let moved = update.address().map_or(Move::None, |url| Move::between(&present.url, url.trim()));
         let concerns_sign_in = moved != Move::None || update.sign_in.is_some();
         if concerns_sign_in {
             // What they would bring is for how it was.
@@ -38,8 +39,8 @@ impl Shared {
         let before = cell.definition.load_full();
         let (after, secrets) = self.updated(&before, &update)?;
         let is_redialled = |other: &ConnectorDefinition| {
-            (&before.url, &before.stdio, before.disabled, &before.network)
-                != (&other.url, &other.stdio, other.disabled, &other.network)
+            (&before.url, &before.stdio, before.engine, before.disabled, &before.network)
+                != (&other.url, &other.stdio, other.engine, other.disabled, &other.network)
                 || (concerns_sign_in && before.oauth != other.oauth)
                 || before.secret_headers != other.secret_headers
         };
@@ -47,19 +48,21 @@ impl Shared {
         // Before the definition leads elsewhere: no dial may find what was for the old address.
         let replaced = self.change_secrets(&cell.slug, &secrets).await?;
         let gone = before.secret_headers.iter().filter(|name| !after.secret_headers.contains(name));
-        let gone: Vec<String> = gone.cloned().collect();
+        let gone: Vec<String> = gone.cloned().chain(environment::dropped(&before, &after)).collect();
         let edited = self
             .edit(&cell, move |definition| {
-                // The selection may have changed meanwhile; only what was asked for is set.
-                definition.name = after.name;
-                definition.url = after.url;
-                definition.stdio = after.stdio;
-                definition.disabled = after.disabled;
-                definition.secret_headers = after.secret_headers;
-                definition.output_check = after.output_check;
-                definition.network = after.network;
+                // The rest may have changed meanwhile, here or elsewhere; only what was asked for is set.
+                set(&mut definition.name, &before.name, &after.name);
+                set(&mut definition.url, &before.url, &after.url);
+                set(&mut definition.stdio, &before.stdio, &after.stdio);
+                set(&mut definition.engine, &before.engine, &after.engine);
+                set(&mut definition.disabled, &before.disabled, &after.disabled);
+                set(&mut definition.secret_headers, &before.secret_headers, &after.secret_headers);
+                set(&mut definition.output_check, &before.output_check, &after.output_check);
+                set(&mut definition.network, &before.network, &after.network);
+                set(&mut definition.proposal, &before.proposal, &after.proposal);
                 if concerns_sign_in {
-                    definition.oauth = after.oauth;
+                    definition.oauth.clone_from(&after.oauth);
                 }
             })
             .await;
@@ -82,6 +85,9 @@ impl Shared {
         before: &ConnectorDefinition,
         update: &ConnectorUpdate,
     ) -> Result<(ConnectorDefinition, SecretChange), ConnectorError> {
+        if let Some(proposal) = &update.proposal {
+            return self.succeeded(before, proposal);
+        }
         if before.stdio.is_some() {
             let of_http = [
                 ("url", update.url.is_some()),
@@ -91,7 +97,14 @@ impl Shared {
             ];
             refuse_any(of_http, "stdio")?;
         } else {
-            refuse_any([("command", update.stdio.is_some())], "HTTP")?;
+            let of_stdio = [
+                ("command", update.command.is_some()),
+                ("args", update.args.is_some()),
+                ("env", update.env.is_some()),
+                ("secret_env", update.secret_env.is_some()),
+                ("engine", update.engine.is_some()),
+            ];
+            refuse_any(of_stdio, "HTTP")?;
         }
         let (mut after, mut secrets) = (before.clone(), SecretChange::default());
         if let Some(name) = &update.name {
@@ -106,8 +119,11 @@ impl Shared {
             after.secret_headers = headers.iter().map(|header| header.name.clone()).collect();
             headers.iter().for_each(|header| secrets.put(&header.name, header.value.clone()));
         }
-        if let Some(stdio) = &update.stdio {
-            after.stdio = Some(stdio.clone());
+        if let Some(stdio) = &before.stdio {
+            after.stdio = Some(environment::updated(stdio, update, &mut secrets)?);
+        }
+        if let Some(engine) = update.engine {
+            after.engine = engine;
         }
         if let Some(disabled) = update.disabled {
             after.disabled = disabled;
@@ -123,5 +139,12 @@ impl Shared {
         }
         self.dialer(&after)?.check(&after)?;
         Ok((after, secrets))
+    }
+}
+
+/// Makes a field what it is to be, if that differs from what it was.
+fn set<T: Clone + PartialEq>(field: &mut T, before: &T, after: &T) {
+    if before != after {
+        field.clone_from(after);
     }
 }

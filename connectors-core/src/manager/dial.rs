@@ -12,7 +12,7 @@ use super::shared::Shared;
 use crate::authorizer::{Authorizer, Combined, SecretHeader, StaticHeaders};
 use crate::client::{ClientOptions, ClientSignal, ConnectFailure, EraChoice, McpClient};
 use crate::connector::Connector;
-use crate::definition::ConnectorDefinition;
+use crate::definition::{ConnectorDefinition, SecretVariable};
 use crate::error::ConnectorError;
 use crate::protocol::Era;
 use crate::store::CredentialKey;
@@ -28,6 +28,12 @@ pub(super) struct Connected {
     pub(super) client: Arc<McpClient>,
     pub(super) signals: mpsc::Receiver<ClientSignal>,
     pub(super) catalog: ToolCatalog,
+}
+
+/// What the user has entered for a connection, out of the secret store.
+struct Credentials {
+    authorizer: Arc<dyn Authorizer>,
+    environment: Vec<SecretVariable>,
 }
 
 impl Shared {
@@ -74,8 +80,11 @@ impl Shared {
         step: &mut Step,
     ) -> Result<Connected, ConnectorError> {
         let authorizer = self.authorizer(cell, definition).await?;
+        let environment = self.secret_environment(definition).await?;
+        let credentials = Credentials { authorizer, environment };
         let limit = self.limits.connect + self.limits.handshake;
-        match tokio::time::timeout(limit, self.open_connection(cell, definition, authorizer, era, step)).await
+        match tokio::time::timeout(limit, self.open_connection(cell, definition, credentials, era, step))
+            .await
         {
             Ok(outcome) => outcome,
             Err(_) => {
@@ -89,11 +98,11 @@ impl Shared {
         &self,
         cell: &Cell,
         definition: &Arc<ConnectorDefinition>,
-        authorizer: Arc<dyn Authorizer>,
+        credentials: Credentials,
         era: &mut EraChoice,
         step: &mut Step,
     ) -> Result<Connected, ConnectorError> {
-        let mut attempt = self.negotiate(cell, definition, &authorizer, *era, step).await;
+        let mut attempt = self.negotiate(cell, definition, &credentials, *era, step).await;
         let again = match attempt {
             Err(failure) => {
                 let died_of_probe = failure.died_of_probe();
@@ -112,7 +121,7 @@ impl Shared {
         };
         if let Some(other) = again {
             let failed_in = *step;
-            let second = self.negotiate(cell, definition, &authorizer, other, step).await;
+            let second = self.negotiate(cell, definition, &credentials, other, step).await;
             // Of two failures the first is the one about the server as it usually is.
             if second.is_ok() || other == EraChoice::Legacy {
                 attempt = second;
@@ -141,16 +150,15 @@ impl Shared {
         &self,
         cell: &Cell,
         definition: &Arc<ConnectorDefinition>,
-        authorizer: &Arc<dyn Authorizer>,
+        credentials: &Credentials,
         era: EraChoice,
         step: &mut Step,
     ) -> Result<(McpClient, mpsc::Receiver<ClientSignal>), ConnectFailure> {
-        let target = DialTarget {
-            definition: Arc::clone(definition),
-            authorizer: Arc::clone(authorizer),
-            limits: Arc::clone(&self.limits),
-            trace: cell.trace.clone(),
-        };
+        let Credentials { authorizer, environment } = credentials;
+        let (target_definition, authorizer) = (Arc::clone(definition), Arc::clone(authorizer));
+        let target =
+            DialTarget::new(target_definition, authorizer, Arc::clone(&self.limits), cell.trace.clone())
+                .with_environment(environment.clone());
         if definition.stdio.is_some() {
             *step = Step::Connection;
         }
@@ -193,8 +201,9 @@ impl Shared {
         definition: &ConnectorDefinition,
     ) -> Result<Vec<SecretHeader>, ConnectorError> {
         let mut headers = Vec::with_capacity(definition.secret_headers.len());
-        // Whatever a manifest says, a sign-in's secret is never sent as a header.
-        for name in definition.secret_headers.iter().filter(|name| !is_of_sign_in(name)) {
+        // Whatever a manifest says, a sign-in's secret or a variable's value is never sent as a header.
+        let is_header = |name: &&String| !is_of_sign_in(name) && !name.starts_with(CredentialKey::ENV_PREFIX);
+        for name in definition.secret_headers.iter().filter(is_header) {
             let key = CredentialKey::header(&definition.slug, name);
             let value = self.credentials.get(&key).await?.ok_or_else(|| ConnectorError::SignInRequired {
                 slug: definition.slug.clone(),

@@ -38,7 +38,7 @@ impl Shared {
                             .to_owned(),
                     });
                 }
-                definition.oauth = Some(merged(settings, definition.oauth.take()));
+                definition.oauth = Some(merged(settings.clone(), definition.oauth.take()));
                 Ok(())
             })
             .await

@@ -1,10 +1,12 @@
 //! The connectors of one host: configured, connected, routed.
 //!
-//! One duty a module: `add`, `change` and `remove`, with `choice` (what is entered about signing in) and `secrets`; `supervisor`
+//! One duty a module: `import` (what other clients have configured), `add`, `change` and `remove`, with `choice` (what is entered about signing in), `environment` (secret
+//! variables of local servers) and `secrets`; `supervisor`
 //! and `dial` (life cycle); `sign_in`, with `opened` (which one), `pending` (those under way) and `grant`
 //! (storing what they bring); `selection` (what
 //! the user has enabled), `routes` (what is dispatchable), `calls` (dispatch), `consent` and `step_up` (calls that need more
-//! than was granted); `status` and `explain` (what is shown), `serial` (one change of the settings at a time).
+//! than was granted); `status` and `explain` (what is shown), `serial` (one change of the settings at a time), `reload`
+//! (what others write).
 
 mod add;
 mod backoff;
@@ -15,11 +17,15 @@ mod change;
 mod choice;
 mod consent;
 mod dial;
+mod environment;
 mod explain;
 mod grant;
+mod import;
 mod input;
 mod opened;
 mod pending;
+mod proposals;
+mod reload;
 mod remove;
 mod request;
 mod routes;
@@ -36,6 +42,7 @@ use std::future::Future;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 pub use self::builder::ManagerBuilder;
@@ -47,7 +54,10 @@ use crate::connector::Connector;
 use crate::elicitation::ElicitationAnswer;
 use crate::error::ConnectorError;
 use crate::events::EventBus;
+use crate::import::{ImportOutcome, ImportRequest, ImportableFile};
 use crate::names::Slug;
+use crate::observer::RouteObserver;
+use crate::proposal::Mistake;
 use crate::sign_in::{SignInCallback, SignInRequest, SignInView};
 use crate::trace::TraceStep;
 use crate::view::{ConnectorStatus, StateName, ToolView};
@@ -71,7 +81,9 @@ struct Owner(Arc<Shared>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        self.0.unfollow_manifest();
         self.0.pending.clear();
+        self.0.proposals.stop();
         for cell in self.0.cells.load().iter() {
             cell.abort();
         }
@@ -93,20 +105,32 @@ impl ConnectorManager {
         &self.shared().events
     }
 
-    /// Every connector, in the order of creation.
+    /// Every connector, in the order of creation, and after them what is proposed.
     pub fn list(&self) -> Vec<ConnectorStatus> {
-        self.shared().cells.load().iter().map(|cell| self.shared().status_of(cell)).collect()
+        let shared = self.shared();
+        let connectors = shared.cells.load();
+        connectors.iter().map(|cell| shared.status_of(cell)).chain(shared.proposed()).collect()
     }
 
-    /// One connector.
+    /// One connector, or one proposal.
     pub fn status(&self, slug: &Slug) -> Result<ConnectorStatus, ConnectorError> {
-        Ok(self.shared().status_of(&*self.shared().cell(slug)?))
+        match self.shared().cell(slug) {
+            Ok(cell) => Ok(self.shared().status_of(&cell)),
+            Err(error) => {
+                self.shared().proposed().into_iter().find(|status| status.slug == *slug).ok_or(error)
+            }
+        }
     }
 
     /// The tools of a connector's last catalogue, in the server's order. One that the server no longer calls fresh is read again
     /// behind this answer.
     pub fn tools(&self, slug: &Slug) -> Result<Vec<ToolView>, ConnectorError> {
-        let cell = self.shared().cell(slug)?;
+        let cell = match self.shared().cell(slug) {
+            Ok(cell) => cell,
+            // Nobody has asked its server.
+            Err(ConnectorError::NotAccepted(_)) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
         cell.freshen();
         Ok(self.shared().tools_of(&cell))
     }
@@ -121,12 +145,43 @@ impl ConnectorManager {
         self.shared().storage_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Reads the definitions and takes over what others have changed. Where the store tells of changes, this happens by itself.
+    ///
+    /// A connector that is new is dialled; one that is gone is forgotten, its secrets are not; one that is changed goes on, and is
+    /// dialled again where it is reached or signed in to in another way.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectorError::Storage`] if they cannot be read: everything goes on as it was.
+    pub async fn reload(&self) -> Result<(), ConnectorError> {
+        self.shared().reload().await
+    }
+
     /// Stores a new connector, dials it, and returns its status once the first dial has an outcome, or after ten seconds.
     ///
     /// A server that cannot be reached is added all the same; the status says what happened.
     pub async fn add(&self, new: NewConnector) -> Result<ConnectorStatus, ConnectorError> {
         let cell = to_the_end(Arc::clone(self.shared()).create(new)).await?;
         Ok(self.outcome(&cell).await)
+    }
+
+    /// What other MCP clients have configured on this machine. Reads their files; reaches no server, starts nothing.
+    pub async fn importable(&self) -> Vec<ImportableFile> {
+        self.shared().importable().await
+    }
+
+    /// Takes over what another client has configured: each entry on its own, from the file as it is now. The new connectors are
+    /// dialled at once and reported as [`add`](Self::add) does, but for those that are switched off; no tool of theirs is enabled.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectorError::Invalid`] with the field `source` for a file that is not there or cannot be read. What keeps a single
+    /// entry from being taken over is part of the outcome.
+    pub async fn import(&self, request: ImportRequest) -> Result<ImportOutcome, ConnectorError> {
+        let imported = to_the_end(Arc::clone(self.shared()).import(request)).await?;
+        let outcomes = imported.cells.iter().map(|cell| self.outcome(cell));
+        let statuses = futures_util::future::join_all(outcomes).await;
+        Ok(ImportOutcome { imported: statuses, skipped: imported.skipped })
     }
 
     /// Changes a connector; its slug and selection stay. Dials again where the change asks for it.
@@ -143,11 +198,69 @@ impl ConnectorManager {
         Ok(self.outcome(&cell).await)
     }
 
+    /// Moves the values of a local server's variables from its definition to the secret store, with only their names left behind:
+    /// those of `names`, or all of [`ConnectorStatus::plaintext_secrets`]. The connection goes on. What is there already stays.
+    ///
+    /// The value is written to the store and read back before the definition loses it; a [`ConfigStore`](crate::ConfigStore) that
+    /// keeps previous versions keeps none that still has it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectorError::Invalid`] with the field `names` for one that there is not, and with the field `slug` for a connector
+    /// that is no local server, or whose variables change meanwhile. After any error everything is as it was.
+    pub async fn protect_env(
+        &self,
+        slug: &Slug,
+        names: Option<Vec<String>>,
+    ) -> Result<ConnectorStatus, ConnectorError> {
+        let cell = self.shared().cell(slug)?;
+        to_the_end(Arc::clone(self.shared()).protect(Arc::clone(&cell), names)).await?;
+        Ok(self.shared().status_of(&cell))
+    }
+
     /// Removes a connector with its routes and secrets, and closes its connection. Its tokens are given back first, where that
     /// can be done within seconds. After an error it is as it was, but for those.
+    ///
+    /// Of one that is proposed, and of one that was, the proposal is [rejected](Self::reject).
     pub async fn remove(&self, slug: &Slug) -> Result<(), ConnectorError> {
-        let cell = self.shared().cell(slug)?;
-        to_the_end(Arc::clone(self.shared()).delete(cell)).await
+        match self.shared().cell(slug) {
+            Ok(cell) => to_the_end(Arc::clone(self.shared()).delete(cell)).await,
+            Err(ConnectorError::NotAccepted(_)) => self.reject(slug).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Accepts what is proposed: makes it one of the user's connectors, dials it, and returns its status as [`add`](Self::add)
+    /// does. Where the user has accepted an earlier content, puts the new one in its place; the selection stays, and another
+    /// address ends the sign-in. Accepting again what was accepted changes nothing. A proposal that was rejected can be
+    /// accepted all the same.
+    ///
+    /// `hash` names what the user has seen ([`ProposalView::hash`](crate::view::ProposalView::hash)); without it that is what
+    /// [`list`](Self::list) gave last.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectorError::Invalid`] with the field `hash` if the file proposes something else by now, and with the field `slug`
+    /// where nothing is proposed. After any error it is still proposed, and nothing was dialled.
+    pub async fn accept(&self, slug: &Slug, hash: Option<&str>) -> Result<ConnectorStatus, ConnectorError> {
+        let accepting = Arc::clone(self.shared()).accept_proposal(slug.clone(), hash.map(ToOwned::to_owned));
+        let cell = to_the_end(accepting).await?;
+        Ok(self.outcome(&cell).await)
+    }
+
+    /// Rejects what is proposed: it is not listed any more, now and after restarts, until its content is another. A connector
+    /// that was accepted earlier stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectorError::Invalid`] with the field `slug` where nothing is proposed. After any error it is still proposed.
+    pub async fn reject(&self, slug: &Slug) -> Result<(), ConnectorError> {
+        to_the_end(Arc::clone(self.shared()).reject_proposal(slug.clone())).await
+    }
+
+    /// What is wrong with the file that proposes connectors, and what became of it.
+    pub fn proposal_problems(&self) -> Vec<Mistake> {
+        self.shared().proposal_problems()
     }
 
     /// Enables tools, as they are defined now, and returns how many got a route that had none. Unknown names are ignored.
@@ -186,6 +299,20 @@ impl ConnectorManager {
         let cell = self.shared().cell(slug)?;
         cell.redial().await?;
         Ok(self.outcome(&cell).await)
+    }
+
+    /// Dials every connector that is down because the secret store could not be used: for hosts to call once it can. Returns when
+    /// the attempts have begun.
+    pub async fn secrets_available(&self) {
+        let cells = self.shared().cells.load_full();
+        let waiting = cells.iter().filter(|cell| cell.waits_for_secrets());
+        // One that is removed meanwhile is not dialled.
+        futures_util::future::join_all(waiting.map(|cell| cell.redial())).await;
+    }
+
+    /// Which kind of store the secrets are in; see [`CredentialStore::kind`](crate::CredentialStore::kind).
+    pub fn secret_store(&self) -> &'static str {
+        self.shared().credentials.kind()
     }
 
     /// Begins a sign-in to a connector, or one that grants it more; says where to send the user. Where no user is needed, the
@@ -251,6 +378,25 @@ impl ConnectorManager {
         self.shared().call(request).await
     }
 
+    /// The route that a call would take, waiting for a first connection that is under way, as [`call_tool`](Self::call_tool) does.
+    pub async fn route_of(&self, request: &CallRequest) -> Result<Arc<Route>, ConnectorError> {
+        self.shared().admitted(request).await
+    }
+
+    /// Whether [`call_tool`](Self::call_tool) would send these arguments now: the tool has a route, and they satisfy its schema.
+    pub fn check_call(&self, slug: &Slug, tool: &str, arguments: &Value) -> Result<(), ConnectorError> {
+        self.shared().cell(slug)?;
+        match self.routes().get(slug, tool) {
+            Some(route) => calls::validate(route, arguments),
+            None => Err(ConnectorError::UnknownTool { slug: slug.clone(), tool: tool.to_owned() }),
+        }
+    }
+
+    /// Returns once no change of the routes is under way: observers agree with [`routes`](Self::routes) then.
+    pub async fn routes_settled(&self) {
+        self.shared().observers.settled().await;
+    }
+
     /// The connection of a connector, for its resources, prompts and completions. Tools are called through
     /// [`call_tool`](Self::call_tool) only: a call through the connection passes no gate.
     pub fn connection(&self, slug: &Slug) -> Result<Arc<dyn Connector>, ConnectorError> {
@@ -267,9 +413,15 @@ impl ConnectorManager {
         self.shared().questions.answer(request_id, answer)
     }
 
-    /// Rebuilds the routes after the verdicts of a gate have changed.
-    pub fn gates_changed(&self) {
-        self.shared().rebuild_routes();
+    /// Keeps `observer` in step with the routes for as long as it lives, beginning with those of now. Other changes of the
+    /// routes wait for it; see [`RouteObserver`].
+    pub async fn observe_routes(&self, observer: &Arc<dyn RouteObserver>) {
+        self.shared().observers.add(observer, || self.routes()).await;
+    }
+
+    /// Rebuilds the routes after the verdicts of a gate have changed, and returns once the new ones are in force.
+    pub async fn gates_changed(&self) {
+        self.shared().rebuild_routes().await;
         for cell in self.shared().cells.load().iter() {
             self.shared().catalogue_changed(cell);
         }
@@ -278,7 +430,11 @@ impl ConnectorManager {
     /// Closes every connection and ends every child process, all at once; each is bounded in time. No connector is
     /// removed.
     pub async fn shutdown(&self) {
+        self.shared().unfollow_manifest();
+        // A change that is being taken over may still bring connectors.
+        let _ = self.shared().serial.run(async { Ok::<_, ConnectorError>(()) }).await;
         self.shared().pending.clear();
+        self.shared().proposals.stop();
         let cells = self.shared().cells.load_full();
         futures_util::future::join_all(cells.iter().map(|cell| cell.stop())).await;
     }
@@ -295,11 +451,12 @@ impl ConnectorManager {
     }
 }
 
-/// Runs a change in a task of its own, so that it is finished whatever becomes of the caller.
-async fn to_the_end<T: Send + 'static>(
+/// Runs a change in a task of its own, so that it is finished whatever becomes of the caller, whose future does not hold it.
+fn to_the_end<T: Send + 'static>(
     change: impl Future<Output = Result<T, ConnectorError>> + Send + 'static,
-) -> Result<T, ConnectorError> {
-    tokio::spawn(change).await.unwrap_or(Err(ConnectorError::ShuttingDown))
+) -> impl Future<Output = Result<T, ConnectorError>> {
+    let task = tokio::spawn(change);
+    async { task.await.unwrap_or(Err(ConnectorError::ShuttingDown)) }
 }
 
 #[cfg(test)]

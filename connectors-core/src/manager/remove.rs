@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cell::Cell;
+use super::environment;
 use super::secrets::{Replaced, SecretChange};
 use super::shared::Shared;
+use crate::definition::ConnectorDefinition;
 use crate::error::ConnectorError;
 use crate::store::CredentialKey;
 
@@ -22,7 +24,14 @@ impl Shared {
         if !matches!(exclusive, Ok(Ok(_))) {
             tracing::warn!(slug = %cell.slug, "removed while its secrets are in use");
         }
-        let secrets = self.take_secrets(&cell).await?;
+        let rejected = self.reject_removed(&cell).await;
+        let secrets = match self.take_secrets(&cell).await {
+            Ok(secrets) => secrets,
+            Err(error) => {
+                self.propose_again(rejected).await;
+                return Err(error);
+            }
+        };
         let (shared, removed) = (Arc::clone(&self), Arc::clone(&cell));
         let deleted = self
             .serial
@@ -31,12 +40,13 @@ impl Shared {
                     return Err(ConnectorError::NotFound(removed.slug.clone()));
                 }
                 shared.config.remove(&removed.slug).await?;
-                shared.forget(&removed);
+                shared.forget(&removed).await;
                 Ok(())
             })
             .await;
         if let Err(error) = deleted {
             self.undo(secrets, &error).await;
+            self.propose_again(rejected).await;
             return Err(error);
         }
         drop(exclusive);
@@ -48,13 +58,24 @@ impl Shared {
 
     /// Deletes a connector's secrets.
     async fn take_secrets(&self, cell: &Cell) -> Result<Replaced, ConnectorError> {
+        let change = self.without_secrets(&cell.definition.load_full()).await?;
+        self.change_secrets(&cell.slug, &change).await
+    }
+
+    /// The change that leaves nothing under any name that a definition's secrets have, or may have.
+    pub(super) async fn without_secrets(
+        &self,
+        definition: &ConnectorDefinition,
+    ) -> Result<SecretChange, ConnectorError> {
         let mut change = SecretChange::default();
-        for key in self.credentials.list(&cell.slug).await? {
+        for key in self.credentials.list(&definition.slug).await? {
             change.delete(key.name());
         }
         // A store that cannot enumerate knows at least what the definition names.
-        cell.definition.load().secret_headers.iter().for_each(|name| change.delete(name));
+        definition.secret_headers.iter().for_each(|name| change.delete(name));
+        let variables = environment::secret_names(definition).iter();
+        variables.for_each(|name| change.delete(CredentialKey::env_name(name)));
         CredentialKey::SIGN_IN_NAMES.into_iter().for_each(|name| change.delete(name));
-        self.change_secrets(&cell.slug, &change).await
+        Ok(change)
     }
 }

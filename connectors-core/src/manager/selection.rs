@@ -28,10 +28,10 @@ impl Shared {
         let names: Vec<String> = wanted.iter().map(|(name, _)| name.clone()).collect();
         let before = self.routes.load_full();
         self.edit(cell, move |definition| {
-            for (name, fingerprint) in wanted {
-                if !definition.enabled_tools.contains(&name) {
+            for (name, fingerprint) in &wanted {
+                if !definition.enabled_tools.contains(name) {
                     definition.enabled_tools.push(name.clone());
-                    definition.tool_pins.insert(name, fingerprint);
+                    definition.tool_pins.insert(name.clone(), fingerprint.clone());
                 }
             }
         })
@@ -72,12 +72,12 @@ impl Shared {
             .collect();
         self.edit(cell, move |definition| {
             let mut accepted = 0;
-            for (name, fingerprint) in present {
-                if definition.enabled_tools.contains(&name)
+            for (name, fingerprint) in &present {
+                if definition.enabled_tools.contains(name)
                     && definition
                         .tool_pins
-                        .insert(name, fingerprint.clone())
-                        .is_some_and(|pin| pin != fingerprint)
+                        .insert(name.clone(), fingerprint.clone())
+                        .is_some_and(|pin| pin != *fingerprint)
                 {
                     accepted += 1;
                 }
@@ -85,5 +85,30 @@ impl Shared {
             accepted
         })
         .await
+    }
+    /// Pins tools that are enabled and have no fingerprint, such as those that were enabled before fingerprints were kept, or by
+    /// hand, as they are now.
+    pub(super) async fn pin_enabled(self: &Arc<Self>, cell: &Arc<Cell>) {
+        let Some(catalog) = cell.catalog.load_full() else { return };
+        let definition = cell.definition.load_full();
+        let pins: Vec<(String, String)> = definition
+            .enabled_tools
+            .iter()
+            .filter(|name| !definition.tool_pins.contains_key(*name))
+            .filter_map(|name| Some((name.clone(), catalog.get(name)?.fingerprint().to_owned())))
+            .collect();
+        if pins.is_empty() {
+            return;
+        }
+        let pinned = self.edit(cell, move |definition| {
+            for (tool, pin) in &pins {
+                if definition.enabled_tools.contains(tool) {
+                    definition.tool_pins.entry(tool.clone()).or_insert_with(|| pin.clone());
+                }
+            }
+        });
+        if let Err(error) = pinned.await {
+            tracing::warn!(slug = %cell.slug, %error, "could not record the definitions of enabled tools");
+        }
     }
 }

@@ -5,22 +5,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use super::calls::Calls;
 use super::cell::{Cell, State};
 use super::input::Questions;
 use super::pending::PendingSignIns;
+use super::proposals::Desk;
 use super::routes::RouteTable;
 use super::serial::Serial;
 use super::supervisor::Supervisor;
 use crate::definition::ConnectorDefinition;
 use crate::elicitation::ElicitationInput;
-use crate::error::{ConnectorError, StorageError};
+use crate::error::ConnectorError;
 use crate::events::{EventBus, EventKind};
 use crate::gate::EnablementGate;
 use crate::host::InputHandler;
+use crate::import::ImportSource;
 use crate::limits::Limits;
 use crate::names::Slug;
+use crate::observer::RouteObservers;
 use crate::protocol::Implementation;
 use crate::sign_in::SignInProvider;
 use crate::store::{ConfigStore, CredentialStore};
@@ -34,6 +38,8 @@ pub(super) struct Shared {
     pub(super) gates: Vec<Arc<dyn EnablementGate>>,
     pub(super) sign_in: Option<Arc<dyn SignInProvider>>,
     pub(super) pending: PendingSignIns,
+    pub(super) proposals: Desk,
+    pub(super) imports: Option<Arc<dyn ImportSource>>,
     pub(super) input: Arc<dyn InputHandler>,
     pub(super) limits: Arc<Limits>,
     pub(super) client_info: Implementation,
@@ -47,9 +53,11 @@ pub(super) struct Shared {
     pub(super) routes: ArcSwap<RouteTable>,
     /// Slugs of connectors that are being added.
     reserved: Mutex<HashSet<Slug>>,
-    /// Held while the cells or the routes are replaced: both are read from the other.
-    rebuilding: Mutex<()>,
+    /// Those who follow the routes; they also keep changes of the routes in order.
+    pub(super) observers: RouteObservers,
     pub(super) storage_problem: Mutex<Option<String>>,
+    /// Who takes over what others write to the manifest.
+    pub(super) following: Mutex<Option<AbortHandle>>,
 }
 
 impl Shared {
@@ -75,6 +83,8 @@ impl Shared {
             gates: builder.gates,
             sign_in: builder.sign_in,
             pending: PendingSignIns::default(),
+            proposals: Desk::new(builder.proposals, builder.trusts_proposals),
+            imports: builder.imports,
             input,
             questions,
             limits: Arc::new(builder.limits),
@@ -86,18 +96,15 @@ impl Shared {
             cells: ArcSwap::default(),
             routes: ArcSwap::default(),
             reserved: Mutex::default(),
-            rebuilding: Mutex::default(),
+            observers: RouteObservers::default(),
             storage_problem: Mutex::default(),
+            following: Mutex::default(),
         }
     }
 
     pub(super) fn cell(&self, slug: &Slug) -> Result<Arc<Cell>, ConnectorError> {
         let cells = self.cells.load();
-        cells
-            .iter()
-            .find(|cell| cell.slug == *slug)
-            .cloned()
-            .ok_or_else(|| ConnectorError::NotFound(slug.clone()))
+        cells.iter().find(|cell| cell.slug == *slug).cloned().ok_or_else(|| self.no_cell(slug))
     }
 
     /// True until the cell's connector is removed.
@@ -108,30 +115,47 @@ impl Shared {
     /// Makes a connector known and starts its supervisor. `trace` tells how it came about.
     pub(super) fn adopt(self: &Arc<Self>, definition: ConnectorDefinition, trace: Trace) -> Arc<Cell> {
         let (cell, commands) = Cell::new(definition, trace);
-        self.replace_cells(|cells| cells.push(Arc::clone(&cell)));
+        // Without a catalogue it has no routes, nor does it change those of others.
+        self.cells.rcu(|cells| cells.iter().chain([&cell]).cloned().collect::<Vec<_>>());
         let supervisor = Supervisor::new(Arc::clone(self), Arc::clone(&cell), commands);
         cell.supervised_by(tokio::spawn(supervisor.run()));
         cell
     }
 
     /// Forgets a connector: from now on nothing leads to it.
-    pub(super) fn forget(&self, cell: &Arc<Cell>) {
-        self.replace_cells(|cells| cells.retain(|other| !Arc::ptr_eq(other, cell)));
+    pub(super) async fn forget(self: &Arc<Self>, cell: &Arc<Cell>) {
+        self.replace_routes(Some(Arc::clone(cell))).await;
         self.events.publish(Some(&cell.slug), EventKind::State { state: None, removed: true, error: None });
     }
 
-    fn replace_cells(&self, change: impl FnOnce(&mut Vec<Arc<Cell>>)) {
-        let _one_at_a_time = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut cells = Vec::clone(&self.cells.load());
-        change(&mut cells);
-        self.routes.store(Arc::new(RouteTable::build(&cells, &self.gates)));
-        self.cells.store(Arc::new(cells));
+    /// Rebuilds the route table from catalogues, selections and gates, and returns once it is in force.
+    pub(super) async fn rebuild_routes(self: &Arc<Self>) {
+        self.replace_routes(None).await;
     }
 
-    /// Rebuilds the route table from catalogues, selections and gates.
-    pub(super) fn rebuild_routes(&self) {
-        let _one_at_a_time = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
-        self.routes.store(Arc::new(RouteTable::build(&self.cells.load(), &self.gates)));
+    /// Replaces the routes, and the connectors where one is gone. Finished whatever becomes of the caller: observers are told
+    /// both halves of a change.
+    async fn replace_routes(self: &Arc<Self>, gone: Option<Arc<Cell>>) {
+        let shared = Arc::clone(self);
+        let replaced = tokio::spawn(async move {
+            let is_gone = |cell: &Arc<Cell>| gone.as_ref().is_some_and(|gone| Arc::ptr_eq(gone, cell));
+            let build = || {
+                let mut cells = Vec::clone(&shared.cells.load());
+                cells.retain(|cell| !is_gone(cell));
+                (shared.routes.load_full(), Arc::new(RouteTable::build(&cells, &shared.gates)))
+            };
+            let replace = |after| {
+                shared.routes.store(after);
+                if gone.is_some() {
+                    let kept = |cell: &&Arc<Cell>| !is_gone(cell);
+                    shared.cells.rcu(|cells| cells.iter().filter(kept).cloned().collect::<Vec<_>>());
+                }
+            };
+            shared.observers.change(build, replace).await;
+        });
+        if let Err(error) = replaced.await {
+            tracing::error!(%error, "the routes were not replaced");
+        }
     }
 
     /// Tells the world about a connector's tools.
@@ -174,28 +198,39 @@ impl Shared {
     /// Applies a change to a connector's definition: written first, then in force.
     ///
     /// Returns what `change` returned; an error of the store leaves everything as it was. A connector that has been removed
-    /// meanwhile stays removed.
+    /// meanwhile stays removed. Where somebody else has changed it meanwhile, that is taken over, and `change` is called again on
+    /// top of it.
     pub(super) async fn edit<T: Send + 'static>(
         self: &Arc<Self>,
         cell: &Arc<Cell>,
-        change: impl FnOnce(&mut ConnectorDefinition) -> T + Send + 'static,
+        change: impl Fn(&mut ConnectorDefinition) -> T + Send + 'static,
     ) -> Result<T, ConnectorError> {
         let (shared, cell) = (Arc::clone(self), Arc::clone(cell));
         self.serial
             .run(async move {
-                if !shared.is_current(&cell) {
-                    return Err(ConnectorError::NotFound(cell.slug.clone()));
-                }
-                let before = cell.definition.load_full();
-                let mut after = ConnectorDefinition::clone(&before);
-                let outcome = change(&mut after);
-                if after != *before {
-                    shared.config.replace(&after).await?;
+                loop {
+                    if !shared.is_current(&cell) {
+                        return Err(ConnectorError::NotFound(cell.slug.clone()));
+                    }
+                    let before = cell.definition.load_full();
+                    let mut after = ConnectorDefinition::clone(&before);
+                    let outcome = change(&mut after);
+                    if after == *before {
+                        return Ok(outcome);
+                    }
+                    if !shared.config.compare_and_swap(&before, &after).await? {
+                        shared.reload_in_turn().await?;
+                        if !shared.is_current(&cell) || **cell.definition.load() != *before {
+                            continue;
+                        }
+                        // It was not in the manifest so far: its project's file stood for it.
+                        shared.config.insert(&after).await?;
+                    }
                     cell.definition.store(Arc::new(after));
-                    shared.rebuild_routes();
+                    shared.rebuild_routes().await;
                     shared.catalogue_changed(&cell);
+                    return Ok(outcome);
                 }
-                Ok(outcome)
             })
             .await
     }
@@ -211,11 +246,6 @@ impl Shared {
         });
         reserved.insert(slug.clone());
         Reservation { shared: Arc::clone(self), slug }
-    }
-
-    pub(super) fn note_storage(&self, outcome: &Result<Vec<ConnectorDefinition>, StorageError>) {
-        let problem = outcome.as_ref().err().map(ToString::to_string);
-        *self.storage_problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::cell::{Cell, State};
+use super::environment::plaintext_secrets;
 use super::routes::{is_changed, withheld};
 use super::shared::Shared;
 use crate::definition::ConnectorDefinition;
@@ -72,15 +73,20 @@ impl Shared {
             failed_attempts,
             era: session.as_ref().map(|session| session.era()),
             protocol_version: session.as_ref().map(|session| session.version.as_str()),
+            engine: definition.engine,
+            limitations: session.as_ref().map_or(&[], |session| session.limitations),
             server_info: session.and_then(|session| session.server.clone()),
             tools_fetched_at: catalog.as_ref().map(|catalog| catalog.fetched_at),
             stale: !connected && catalog.is_some(),
             quarantined: catalog.as_ref().map(|catalog| catalog.quarantined.clone()).unwrap_or_default(),
             secret_headers: definition.secret_headers.clone(),
+            plaintext_secrets: plaintext_secrets(&definition),
             detail,
             oauth: definition.oauth.clone(),
             sign_in_scopes: if refused_scopes.is_empty() { cell.consent.scopes() } else { refused_scopes },
             network: definition.network.clone(),
+            proposal: definition.proposal.as_ref().map(super::proposals::accepted_view),
+            proposal_changed: self.proposals.change_of(&definition),
         }
     }
 
@@ -107,11 +113,13 @@ impl Shared {
     }
 }
 
-fn command(definition: &ConnectorDefinition) -> Option<CommandView> {
+pub(super) fn command(definition: &ConnectorDefinition) -> Option<CommandView> {
     definition.stdio.as_ref().map(|stdio| CommandView {
         command: stdio.command.clone(),
         args: stdio.args.clone(),
         env: stdio.env.keys().cloned().collect(),
+        secret_env: stdio.secret_env.clone(),
+        cwd: stdio.cwd.clone(),
     })
 }
 

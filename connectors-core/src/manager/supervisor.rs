@@ -213,12 +213,6 @@ impl Supervisor {
     /// Puts a fresh catalogue in force. A tool that was enabled before fingerprints were kept is pinned as it is now.
     async fn publish(&self, catalog: ToolCatalog) {
         let definition = self.cell.definition.load_full();
-        let pins: Vec<(String, String)> = definition
-            .enabled_tools
-            .iter()
-            .filter(|name| !definition.tool_pins.contains_key(*name))
-            .filter_map(|name| Some((name.clone(), catalog.get(name)?.fingerprint().to_owned())))
-            .collect();
         let changed: Vec<String> = catalog
             .tools
             .iter()
@@ -228,25 +222,14 @@ impl Supervisor {
             .map(|tool| tool.name.clone())
             .collect();
         self.cell.catalog.store(Some(Arc::new(catalog)));
-        self.shared.rebuild_routes();
+        self.shared.rebuild_routes().await;
         self.shared.catalogue_changed(&self.cell);
         if !changed.is_empty() {
             self.shared
                 .events
                 .publish(Some(&self.cell.slug), EventKind::DefinitionChanged { tools: changed });
         }
-        if !pins.is_empty() {
-            let pinned = self.shared.edit(&self.cell, move |definition| {
-                for (tool, pin) in pins {
-                    if definition.enabled_tools.contains(&tool) {
-                        definition.tool_pins.entry(tool).or_insert(pin);
-                    }
-                }
-            });
-            if let Err(error) = pinned.await {
-                tracing::warn!(slug = %self.cell.slug, %error, "could not record the definitions of enabled tools");
-            }
-        }
+        self.shared.pin_enabled(&self.cell).await;
     }
 
     fn feature_changed(&self, feature: &'static str, uri: Option<String>) {
@@ -278,6 +261,7 @@ impl Supervisor {
         let pause = self.backoff.next();
         let state = State::Backoff {
             error: sentence,
+            code: error.code(),
             retry_at: SystemTime::now() + pause,
             failed_attempts: self.backoff.failures(),
         };

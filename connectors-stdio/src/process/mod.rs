@@ -28,6 +28,8 @@ pub(crate) struct Program {
     pub(crate) args: Vec<String>,
     /// Its whole environment.
     pub(crate) environment: Vec<(OsString, OsString)>,
+    /// The folder that it is started in; this program's own if `None`.
+    pub(crate) folder: Option<PathBuf>,
 }
 
 impl Program {
@@ -41,6 +43,9 @@ impl Program {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
         command
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use connectors_core::{Limits, TransportError};
 use futures_util::StreamExt;
 
-use crate::support::{definition, dial, request, result, sh};
+use crate::support::{definition, dial, dial_with, request, result, sh};
 
 /// Answers each request with the output of the shell command `answer`, which may use `$id`.
 fn server(answer: &str) -> String {
@@ -124,6 +124,27 @@ async fn the_values_of_the_definition_are_not_in_the_last_words() {
         result(&*wire, request(1, "ask")).await.unwrap_err().to_string(),
         "the process exited with status 1 before answering; its last words: bad key [redacted]"
     );
+}
+
+#[tokio::test]
+async fn secret_variables_count_before_the_definitions_and_are_not_in_the_last_words() {
+    let script = "echo \"bad key $KEY, pin $PIN, log $LOG\" >&2; exit 1";
+    let definition = definition("sh", &["-c", script], &[("KEY", "old"), ("LOG", "debug")]);
+    let secret = [("KEY", "canary-4711"), ("PIN", "4711")];
+    let wire = dial_with(definition, Limits::default(), &secret).await.unwrap();
+    assert_eq!(
+        result(&*wire, request(1, "ask")).await.unwrap_err().to_string(),
+        "the process exited with status 1 before answering; its last words: bad key [redacted], pin [redacted], log debug"
+    );
+}
+
+#[tokio::test]
+async fn secret_variables_arrive_as_they_are() {
+    let script = server(r#"printf '%s|%s' "$KEY" "$LOG""#);
+    let definition = definition("sh", &["-c", &script], &[("KEY", "old"), ("LOG", "debug")]);
+    let wire = dial_with(definition, Limits::default(), &[("KEY", "new $value")]).await.unwrap();
+    assert_eq!(result(&*wire, request(1, "ask")).await.unwrap(), r#""new $value|debug""#);
+    wire.close().await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 mod backend;
 #[cfg(any(windows, target_os = "macos", all(test, target_os = "linux")))]
 mod chunks;
+mod keeper;
 #[cfg(any(windows, target_os = "macos", all(test, target_os = "linux")))]
 mod native;
 mod probe;
@@ -94,12 +95,31 @@ impl KeychainStore {
     /// user nothing: a locked keychain is reported as such. Takes no longer than `limit`.
     pub async fn probe(&self, limit: Duration) -> KeychainState {
         let backend = Arc::clone(&self.backend);
-        let probe = move |deadline| Ok(probe::probe(&*backend, deadline));
-        match self.worker.run(limit, probe).await {
+        self.state(limit, move |deadline| probe::probe(&*backend, deadline)).await
+    }
+
+    async fn state(
+        &self,
+        limit: Duration,
+        find_out: impl FnOnce(Deadline) -> KeychainState + Send + 'static,
+    ) -> KeychainState {
+        match self.worker.run(limit, move |deadline| Ok(find_out(deadline))).await {
             Ok(state) => state,
             Err(CredentialError::TimedOut { .. }) => KeychainState::Unresponsive,
             Err(error) => KeychainState::Failing { reason: error.to_string() },
         }
+    }
+
+    /// The accounts that have a value and begin so, each once.
+    async fn accounts(&self, prefix: String) -> Result<Vec<String>, CredentialError> {
+        self.read(move |backend, deadline| {
+            let mut accounts = backend.accounts(deadline)?;
+            accounts.retain(|account| account.starts_with(&prefix));
+            accounts.sort();
+            accounts.dedup();
+            Ok(accounts)
+        })
+        .await
     }
 
     async fn read<T, F>(&self, read: F) -> Result<T, CredentialError>
@@ -164,15 +184,7 @@ impl CredentialStore for KeychainStore {
     }
 
     async fn list(&self, slug: &Slug) -> Result<Vec<CredentialKey>, CredentialError> {
-        let prefix = format!("{}{slug}:", CredentialKey::ACCOUNT_PREFIX);
-        let accounts = self.read(move |backend, deadline| {
-            let mut accounts = backend.accounts(deadline)?;
-            accounts.retain(|account| account.starts_with(&prefix));
-            accounts.sort();
-            accounts.dedup();
-            Ok(accounts)
-        });
-        Ok(accounts.await?.iter().filter_map(|account| CredentialKey::from_account(account)).collect())
+        Ok(parsed(&self.accounts(format!("{}{slug}:", CredentialKey::ACCOUNT_PREFIX)).await?))
     }
 
     async fn compare_and_swap<'a>(
@@ -197,6 +209,10 @@ impl CredentialStore for KeychainStore {
     async fn exclusive(&self, slug: &Slug) -> Result<Exclusive, CredentialError> {
         self.holders.hold(slug).await
     }
+}
+
+fn parsed(accounts: &[String]) -> Vec<CredentialKey> {
+    accounts.iter().filter_map(|account| CredentialKey::from_account(account)).collect()
 }
 
 #[cfg(all(unix, not(target_os = "macos")))]

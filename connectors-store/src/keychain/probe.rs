@@ -46,13 +46,25 @@ impl fmt::Display for KeychainState {
 
 /// Writes an entry, reads it back and deletes it, unless the keychain is locked.
 pub(super) fn probe(backend: &dyn Backend, deadline: Deadline) -> KeychainState {
-    match try_probe(backend, deadline) {
-        Ok(state) => state,
-        Err(CredentialError::Locked { .. }) => KeychainState::Locked,
-        Err(CredentialError::Unavailable { reason, .. }) => KeychainState::Missing { reason },
-        Err(CredentialError::TimedOut { .. }) => KeychainState::Unresponsive,
-        Err(CredentialError::Failed { source, .. }) => KeychainState::Failing { reason: source.to_string() },
-        Err(error) => KeychainState::Failing { reason: error.to_string() },
+    try_probe(backend, deadline).unwrap_or_else(from_error)
+}
+
+/// Believes what the keychain says of itself.
+pub(super) fn look(backend: &dyn Backend, deadline: Deadline) -> KeychainState {
+    match backend.condition(deadline) {
+        Ok(Condition::Persistent) => KeychainState::Working,
+        Ok(Condition::Volatile) => KeychainState::Volatile,
+        Err(error) => from_error(error),
+    }
+}
+
+fn from_error(error: CredentialError) -> KeychainState {
+    match error {
+        CredentialError::Locked { .. } => KeychainState::Locked,
+        CredentialError::Unavailable { reason, .. } => KeychainState::Missing { reason },
+        CredentialError::TimedOut { .. } => KeychainState::Unresponsive,
+        CredentialError::Failed { source, .. } => KeychainState::Failing { reason: source.to_string() },
+        error => KeychainState::Failing { reason: error.to_string() },
     }
 }
 

@@ -13,12 +13,20 @@ use super::raw::{RawObject, raw};
 
 const LIST: &str = "connectors";
 
+/// What a later format would say of itself; this one says nothing.
+const VERSION: &str = "version";
+
+/// The latest format that is known here.
+const KNOWN_VERSION: u64 = 1;
+
 /// Why a file is not a manifest, and where.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Flaw {
     pub(super) line: usize,
     pub(super) column: usize,
     pub(super) problem: String,
+    /// True for what a later version of this program may well have written.
+    pub(super) is_newer: bool,
 }
 
 /// A manifest: what it says, and how it is written.
@@ -29,6 +37,8 @@ pub(super) struct Document<'a> {
     /// What the entries say, in the same order.
     definitions: Vec<ConnectorDefinition>,
     changed: bool,
+    /// True if the version before holds secrets in plain text that have been taken out of this one.
+    hides_secrets: bool,
 }
 
 impl<'a> Document<'a> {
@@ -52,8 +62,16 @@ impl<'a> Document<'a> {
         if text.trim().is_empty() {
             return Err(Flaw::at(bytes, 0, "the file is empty; delete it to start with no connectors"));
         }
+        let top: RawObject<'a> = match serde_json::from_str(text) {
+            Ok(top) => top,
+            // Says more about what is wrong.
+            Err(error) => return Err(serde_json::from_str::<Manifest>(text).err().unwrap_or(error).into()),
+        };
+        if let Some((part, problem)) = later_format(&top) {
+            let flaw = Flaw::at(bytes, offset(text, part.get()), problem);
+            return Err(Flaw { is_newer: true, ..flaw });
+        }
         let definitions = serde_json::from_str::<Manifest>(text)?.connectors;
-        let top: RawObject<'a> = serde_json::from_str(text)?;
         let entries = serde_json::from_str::<List<'a>>(text)?.connectors;
 
         let mut slugs = HashSet::new();
@@ -67,7 +85,7 @@ impl<'a> Document<'a> {
             }
         }
         let entries = entries.into_iter().map(Cow::Borrowed).collect();
-        Ok(Self { top, entries, definitions, changed: false })
+        Ok(Self { top, entries, definitions, changed: false, hides_secrets: false })
     }
 
     pub(super) fn into_definitions(self) -> Vec<ConnectorDefinition> {
@@ -77,6 +95,11 @@ impl<'a> Document<'a> {
     /// True if [`to_text`](Self::to_text) says something else than the file.
     pub(super) fn is_changed(&self) -> bool {
         self.changed
+    }
+
+    /// True if a variable's value has gone to the secret store: no earlier version of the file may stay beside it.
+    pub(super) fn hides_secrets(&self) -> bool {
+        self.hides_secrets
     }
 
     /// Adds a connector, unless its slug is taken.
@@ -99,10 +122,24 @@ impl<'a> Document<'a> {
         if self.definitions[at] == *definition {
             return;
         }
-        let merged = merged(&self.entries[at], definition);
+        self.hides_secrets |= hides_secrets(&self.definitions[at], definition);
+        let merged = merged(&self.entries[at], &self.definitions[at], definition);
         self.entries[at] = Cow::Owned(merged);
         self.definitions[at] = definition.clone();
         self.changed = true;
+    }
+
+    /// Replaces the connector with `new`'s slug if it says what `expected` does; false if it does not, or there is none.
+    pub(super) fn compare_and_swap(
+        &mut self,
+        expected: &ConnectorDefinition,
+        new: &ConnectorDefinition,
+    ) -> bool {
+        let is_expected = self.position(&new.slug).is_some_and(|at| self.definitions[at] == *expected);
+        if is_expected {
+            self.replace(new);
+        }
+        is_expected
     }
 
     /// Removes the connector with this slug, if there is one.
@@ -135,7 +172,7 @@ impl Flaw {
         let before = &bytes[..offset];
         let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-        Self { line, column: offset - line_start + 1, problem: problem.into() }
+        Self { line, column: offset - line_start + 1, problem: problem.into(), is_newer: false }
     }
 }
 
@@ -151,8 +188,30 @@ impl From<serde_json::Error> for Flaw {
             },
             None => problem.to_owned(),
         };
-        Self { line: error.line(), column: error.column(), problem }
+        Self { line: error.line(), column: error.column(), problem, is_newer: false }
     }
+}
+
+/// True if a variable whose value stood in the file is one whose value is in the secret store.
+fn hides_secrets(before: &ConnectorDefinition, after: &ConnectorDefinition) -> bool {
+    let (Some(before), Some(after)) = (&before.stdio, &after.stdio) else { return false };
+    before.env.keys().any(|name| after.secret_env.contains(name) && !after.env.contains_key(name))
+}
+
+/// What of a manifest this version has no notion of, and why.
+fn later_format<'a, 'd>(top: &'a RawObject<'d>) -> Option<(&'a RawValue, String)> {
+    let member = |wanted: &str| {
+        let found = top.0.iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| &**value)
+    };
+    if let Some(version) = member(VERSION)
+        && !serde_json::from_str::<Option<u64>>(version.get())
+            .is_ok_and(|version| version.unwrap_or(KNOWN_VERSION) <= KNOWN_VERSION)
+    {
+        return Some((version, format!("`{VERSION}` is not {KNOWN_VERSION}")));
+    }
+    let list = member(LIST)?;
+    (!list.get().starts_with('[')).then(|| (list, format!("`{LIST}` is not a list")))
 }
 
 /// Where `part`, a slice of `text`, begins in it.

@@ -1,9 +1,11 @@
 use connectors_core::definition::Registration;
-use connectors_core::{GrantKind, NetworkSettings, OAuthException, OAuthSettings, OutputCheck, StdioCommand};
+use connectors_core::{
+    AcceptedProposal, GrantKind, NetworkSettings, OAuthException, OAuthSettings, OutputCheck, StdioCommand,
+};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::super::merge::{CONNECTOR, GRANT, NETWORK, OAUTH, STDIO};
+use super::super::merge::{CONNECTOR, GRANT, NETWORK, OAUTH, PROPOSAL, STDIO};
 use super::*;
 
 /// Any JSON value, without floating-point numbers: their comparison is not what is tested.
@@ -68,7 +70,12 @@ fn full() -> ConnectorDefinition {
         command: "npx".into(),
         args: vec!["-y".into()],
         env: [("K".to_owned(), "v".to_owned())].into(),
+        secret_env: vec!["API_KEY".into()],
+        cwd: Some("/srv/project".into()),
     });
+    full.engine = true;
+    full.engine = true;
+    full.proposal = Some(AcceptedProposal { file: "/srv/project/x.toml".into(), hash: "00".into() });
     full.secret_headers = vec!["X-Api-Key".into()];
     let mut oauth = OAuthSettings::default();
     oauth.token_endpoint = "https://a/token".into();
@@ -170,6 +177,7 @@ fn the_known_fields_are_all_those_of_a_definition() {
     assert_eq!(keys(&full["stdio"]), set(STDIO));
     assert_eq!(keys(&full["oauth"]), set(OAUTH));
     assert_eq!(keys(&full["network"]), set(NETWORK));
+    assert_eq!(keys(&full["proposal"]), set(PROPOSAL));
     let enterprise =
         GrantKind::EnterpriseManaged { idp_token_endpoint: "t".into(), idp_client_id: "i".into() };
     let enterprise = keys(&serde_json::to_value(enterprise).unwrap());
@@ -356,7 +364,10 @@ fn what_car_connectors_cannot_read_a_manifest_without_is_always_written() {
     definition.oauth = Some(oauth);
     let mut document = Document::default();
     document.insert(&definition);
-    for written in [value_of(&document), json!({"connectors": [changed(LATER, |new| new.disabled = true)]})] {
+    for written in [
+        value_of(&document),
+        json!({"connectors": [changed(LATER, |new| new.oauth.as_mut().unwrap().client_id.push('!'))]}),
+    ] {
         let entry = &written["connectors"][0];
         for path in ["/slug", "/name", "/url", "/oauth/token_endpoint", "/oauth/client_id"] {
             assert!(entry.pointer(path).is_some_and(Value::is_string), "{path} in {entry}");
@@ -390,14 +401,14 @@ fn a_change_that_changes_nothing_is_none() {
 #[test]
 fn a_file_that_is_not_a_manifest_is_refused_with_line_and_column() {
     let flaw = |text: &str| {
-        let Flaw { line, column, problem } = Document::parse(text.as_bytes()).unwrap_err();
+        let Flaw { line, column, problem, is_newer } = Document::parse(text.as_bytes()).unwrap_err();
+        assert!(!is_newer, "{problem}");
         (line, column, problem)
     };
     assert_eq!(flaw("").2, "the file is empty; delete it to start with no connectors");
     assert_eq!(flaw(" \n").2, "the file is empty; delete it to start with no connectors");
     assert_eq!(flaw("{\n  \"connectors\": [}"), (2, 18, "expected value".to_owned()));
     assert_eq!(flaw("[]").2, "invalid type: sequence, expected an object");
-    assert_eq!(flaw("{\"connectors\":null}").2, "invalid type: null, expected a sequence");
     assert_eq!(flaw("{\"connectors\":[{\"name\":\"A\"}]}").2, "missing field `slug`");
     assert_eq!(
         flaw("{\"connectors\":[\n {\"slug\":\"a\",\"name\":\"A\"},\n {\"slug\":\"a\",\"name\":\"B\"}]}"),
@@ -409,7 +420,7 @@ fn a_file_that_is_not_a_manifest_is_refused_with_line_and_column() {
     );
     assert_eq!(
         Document::parse(b"{\n\xff}").unwrap_err(),
-        Flaw { line: 2, column: 1, problem: "this is not UTF-8".into() }
+        Flaw { line: 2, column: 1, problem: "this is not UTF-8".into(), is_newer: false }
     );
 }
 
@@ -435,4 +446,48 @@ fn a_manifest_without_the_list_has_no_connectors_and_keeps_what_it_has() {
     let written = value_of(&document);
     assert_eq!(written["later"], 1);
     assert_eq!(written["connectors"][0]["slug"], "a");
+}
+
+#[test]
+fn a_later_format_is_told_from_a_mistake() {
+    let flaw = |text: &str| Document::parse(text.as_bytes()).unwrap_err();
+    let newer = |line, column, problem: &str| Flaw { line, column, problem: problem.into(), is_newer: true };
+    assert_eq!(flaw("{\"connectors\":[],\n \"version\": 2}"), newer(2, 13, "`version` is not 1"));
+    for version in ["-1", "1.5", "\"2\"", "[1]", "123456789012345678901234567890", "{\"major\":1}", "true"] {
+        let text = format!("{{\"version\":{version},\"connectors\":7}}");
+        assert_eq!(flaw(&text), newer(1, 12, "`version` is not 1"), "{version}");
+    }
+    for list in ["null", "{\"github\":{}}", "\"none\"", "0"] {
+        let text = format!("{{\"connectors\": {list}}}");
+        assert_eq!(flaw(&text), newer(1, 16, "`connectors` is not a list"), "{list}");
+    }
+}
+
+#[test]
+fn a_version_that_is_known_is_read_and_kept_and_none_is_written() {
+    let new = ConnectorDefinition::http(Slug::verbatim("a"), "A", "https://a");
+    for version in ["0", "1", "null"] {
+        let text = format!("{{\"version\":{version}}}");
+        let mut document = Document::parse(text.as_bytes()).unwrap();
+        document.insert(&new);
+        assert!(document.to_text().contains(&format!("\"version\": {version}")), "{}", document.to_text());
+    }
+    let mut document = Document::default();
+    document.insert(&new);
+    assert_eq!(value_of(&document).get("version"), None);
+}
+
+#[test]
+fn a_swap_is_made_on_what_the_file_says_by_now() {
+    let text = r#"{"connectors":[{"slug":"a","name":"A","url":"","x":1}]}"#;
+    let mut document = Document::parse(text.as_bytes()).unwrap();
+    let definition = |name: &str| ConnectorDefinition::http(Slug::verbatim("a"), name, "");
+    assert!(!document.compare_and_swap(&definition("B"), &definition("C")) && !document.is_changed());
+    assert!(document.compare_and_swap(&definition("A"), &definition("B")));
+    assert_eq!(
+        (&value_of(&document)["connectors"][0]["name"], &value_of(&document)["connectors"][0]["x"]),
+        (&json!("B"), &json!(1))
+    );
+    let gone = ConnectorDefinition::http(Slug::verbatim("b"), "B", "");
+    assert!(!document.compare_and_swap(&gone, &gone));
 }

@@ -7,7 +7,6 @@ use connectors_core::definition::Registration;
 use connectors_core::{ConnectorDefinition, GrantKind, OAuthException};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::raw::{RawObject, raw};
@@ -24,9 +23,12 @@ pub(super) const CONNECTOR: &[&str] = &[
     "tool_pins",
     "disabled",
     "output_check",
+    "engine",
     "network",
+    "proposal",
 ];
-pub(super) const STDIO: &[&str] = &["command", "args", "env"];
+pub(super) const STDIO: &[&str] = &["command", "args", "env", "secret_env", "cwd"];
+pub(super) const PROPOSAL: &[&str] = &["file", "hash"];
 pub(super) const OAUTH: &[&str] = &[
     "token_endpoint",
     "client_id",
@@ -44,40 +46,61 @@ pub(super) const GRANT: &[&str] = &["kind", "signing_algorithm", "idp_token_endp
 pub(super) const NETWORK: &[&str] =
     &["ca_file", "client_certificate_file", "client_key_file", "proxy", "allow_private"];
 
-/// The entry `old`, made to say what `definition` says.
-pub(super) fn merged(old: &RawValue, definition: &ConnectorDefinition) -> Box<RawValue> {
-    raw(&merged_object(old, &raw(definition), CONNECTOR))
+/// The entry `old`, which says `before`, made to say `after`. What they agree on stays as it is written.
+pub(super) fn merged(
+    old: &RawValue,
+    before: &ConnectorDefinition,
+    after: &ConnectorDefinition,
+) -> Box<RawValue> {
+    raw(&merged_object(old, &raw(before), &raw(after), CONNECTOR))
 }
 
-/// `old` with the members named by `known` taken from `new`, and every other kept in its place.
-fn merged_object<'a>(old: &'a RawValue, new: &'a RawValue, known: &[&str]) -> RawObject<'a> {
-    let old = RawObject::of(old);
-    let mut new = RawObject::of(new);
-    let mut members = Vec::with_capacity(old.0.len().max(new.0.len()));
+/// `old` with those members named by `known` changed that differ between `before` and `after`, and every other kept in its
+/// place.
+fn merged_object<'a>(
+    old: &'a RawValue,
+    before: &RawValue,
+    after: &'a RawValue,
+    known: &[&str],
+) -> RawObject<'a> {
+    let (old, before, mut after) = (RawObject::of(old), RawObject::of(before), RawObject::of(after));
+    let mut members = Vec::with_capacity(old.0.len().max(after.0.len()));
     for (name, old) in old.0 {
         let merged = if known.contains(&name.as_str()) {
-            let new = new.take(&name);
-            merged_member(&name, old, new)
+            let (before, new) = (before.get(&name), after.take(&name));
+            if before.map(RawValue::get) == new.as_deref().map(RawValue::get) {
+                Some(old)
+            } else {
+                merged_member(&name, old, before, new)
+            }
         } else {
             Some(old)
         };
         members.extend(merged.map(|value| (name, value)));
     }
-    members.append(&mut new.0);
+    members.append(&mut after.0);
     RawObject(members)
 }
 
 /// What becomes of the known member `name`; `None` if nothing is left of it.
-fn merged_member<'a>(name: &str, old: Raw<'a>, new: Option<Raw<'a>>) -> Option<Raw<'a>> {
+fn merged_member<'a>(
+    name: &str,
+    old: Raw<'a>,
+    before: Option<&RawValue>,
+    new: Option<Raw<'a>>,
+) -> Option<Raw<'a>> {
+    let nested = |new: &RawValue, known| {
+        Cow::Owned(raw(&merged_object(&old, before.unwrap_or(RawValue::NULL), new, known)))
+    };
     match (name, new) {
-        ("stdio", Some(new)) => Some(nested(&old, &new, STDIO)),
-        ("oauth", Some(new)) => Some(nested(&old, &new, OAUTH)),
-        ("grant", Some(new)) => Some(grant(old, new)),
+        ("stdio", Some(new)) => Some(nested(&new, STDIO)),
+        ("oauth", Some(new)) => Some(nested(&new, OAUTH)),
+        ("proposal", Some(new)) => Some(nested(&new, PROPOSAL)),
+        ("grant", Some(new)) => Some(grant(old, before, new)),
         // A definition leaves it out where it has nothing special to say, which is not to say that nobody has.
         ("network", new) => {
-            let new = new.unwrap_or_else(|| Cow::Owned(raw(&RawObject::default())));
-            let merged = merged_object(&old, &new, NETWORK);
-            (!merged.0.is_empty()).then(|| Cow::Owned(raw(&merged)))
+            let merged = nested(new.as_deref().unwrap_or(RawValue::NULL), NETWORK);
+            (!RawObject::of(&merged).0.is_empty()).then_some(merged)
         }
         ("registration", None) => (!is_known::<Registration>(&old)).then_some(old),
         ("exceptions", new) => exceptions(&old, new),
@@ -87,23 +110,15 @@ fn merged_member<'a>(name: &str, old: Raw<'a>, new: Option<Raw<'a>>) -> Option<R
 
 type Raw<'a> = Cow<'a, RawValue>;
 
-fn nested<'a>(old: &RawValue, new: &RawValue, known: &[&str]) -> Raw<'a> {
-    Cow::Owned(raw(&merged_object(old, new, known)))
-}
-
 /// The members of one kind of grant mean nothing to another.
-fn grant<'a>(old: Raw<'a>, new: Raw<'a>) -> Raw<'a> {
+fn grant<'a>(old: Raw<'a>, before: Option<&RawValue>, new: Raw<'a>) -> Raw<'a> {
     #[derive(PartialEq, Deserialize)]
     struct Kind {
         kind: String,
     }
     let kind = |grant: &RawValue| serde_json::from_str::<Kind>(grant.get()).ok();
-    let value = |grant: &RawValue| serde_json::from_str::<Value>(grant.get()).ok();
-    if !is_known::<GrantKind>(&new) {
-        // One that came from here, most likely: then its numbers keep their spelling.
-        if value(&old) == value(&new) { old } else { new }
-    } else if kind(&old) == kind(&new) {
-        nested(&old, &new, GRANT)
+    if is_known::<GrantKind>(&new) && kind(&old) == kind(&new) {
+        Cow::Owned(raw(&merged_object(&old, before.unwrap_or(RawValue::NULL), &new, GRANT)))
     } else {
         new
     }

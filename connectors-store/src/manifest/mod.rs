@@ -4,6 +4,8 @@
 //! every level, number for number; the file is laid out as `serde_json`'s pretty printer does it.
 
 mod document;
+#[cfg(test)]
+mod keeping_tests;
 mod merge;
 mod pretty;
 mod raw;
@@ -12,24 +14,38 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use connectors_core::{ConfigStore, ConnectorDefinition, Slug, StorageError};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::Mutex;
 
 use crate::atomic;
 use crate::lock::{FileLock, PATIENCE};
+use crate::watch::{Stamp, Watch};
 use document::{Document, Flaw};
+
+/// How often a change is made anew because the file was edited meanwhile.
+const ATTEMPTS: u32 = 20;
+
+/// What the wait between two such attempts grows by: whoever writes all the time has to be given the time to finish.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// A [`ConfigStore`] on one `connectors.json`.
 ///
 /// Every change reads the file anew under a lock between processes (`connectors.json.lock`), changes one connector and
 /// replaces the file, so processes that share a state root do not undo each other, and an edit by hand is kept. The
-/// version before the last change stays beside it as `connectors.json.bak`. A symbolic link is written through.
+/// version before the last change stays beside it as `connectors.json.bak`, unless the change took a secret out of the file: then
+/// none stays. A symbolic link is written through.
 ///
 /// A missing file is an empty manifest. Any other that cannot be read as one, an empty file included, is refused with
-/// [`StorageError::Unparsable`] and never written to: it holds somebody's connectors, or is on its way to.
+/// [`StorageError::Unparsable`] and never written to: it holds somebody's connectors, or is on its way to. So is, with
+/// [`StorageError::Newer`], one whose `version` is not 1 or whose `connectors` are no list: a later format. None is ever given a
+/// `version` here.
+///
+/// [`changes`](ConfigStore::changes) watches the file, and its folder for its replacement; where the system does not tell of
+/// changes, it is looked at every few seconds. It needs a runtime with timers.
 ///
 /// *Cancellation.* A change that has begun is completed though its future is dropped.
 #[derive(Debug, Clone)]
@@ -42,7 +58,7 @@ pub struct ManifestStore {
 impl ManifestStore {
     /// A store on the file at `path`. Nothing is read or created yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        let file = ManifestFile { path: path.into(), swept: AtomicBool::new(false) };
+        let file = ManifestFile { path: path.into(), sweep: atomic::Sweep::default() };
         Self { file: Arc::new(file), writer: Arc::default() }
     }
 
@@ -51,9 +67,10 @@ impl ManifestStore {
         &self.file.path
     }
 
-    async fn change<F>(&self, change: F) -> Result<(), StorageError>
+    async fn change<T, F>(&self, change: F) -> Result<T, StorageError>
     where
-        F: FnOnce(&mut Document<'_>) -> Result<(), StorageError> + Send + 'static,
+        T: Send + 'static,
+        F: Fn(&mut Document<'_>) -> Result<T, StorageError> + Send + 'static,
     {
         let writer = Arc::clone(&self.writer).lock_owned().await;
         self.blocking("write", move |file| {
@@ -85,7 +102,11 @@ impl ConfigStore for ManifestStore {
     async fn insert(&self, definition: &ConnectorDefinition) -> Result<(), StorageError> {
         let definition = definition.clone();
         self.change(move |document| {
-            if document.insert(&definition) { Ok(()) } else { Err(StorageError::SlugTaken(definition.slug)) }
+            if document.insert(&definition) {
+                Ok(())
+            } else {
+                Err(StorageError::SlugTaken(definition.slug.clone()))
+            }
         })
         .await
     }
@@ -97,6 +118,24 @@ impl ConfigStore for ManifestStore {
             Ok(())
         })
         .await
+    }
+
+    async fn compare_and_swap(
+        &self,
+        expected: &ConnectorDefinition,
+        new: &ConnectorDefinition,
+    ) -> Result<bool, StorageError> {
+        let (expected, new) = (expected.clone(), new.clone());
+        self.change(move |document| Ok(document.compare_and_swap(&expected, &new))).await
+    }
+
+    fn changes(&self) -> Option<BoxStream<'static, ()>> {
+        let watch = Watch::new(self.file.path.clone());
+        let changes = stream::unfold(watch, async |mut watch| {
+            watch.changed().await;
+            Some(((), watch))
+        });
+        Some(changes.boxed())
     }
 
     async fn remove(&self, slug: &Slug) -> Result<(), StorageError> {
@@ -113,33 +152,53 @@ impl ConfigStore for ManifestStore {
 #[derive(Debug)]
 struct ManifestFile {
     path: PathBuf,
-    /// True once the leftovers of killed processes have been looked for.
-    swept: AtomicBool,
+    sweep: atomic::Sweep,
 }
 
 impl ManifestFile {
     fn load(&self) -> Result<Vec<ConnectorDefinition>, StorageError> {
-        self.sweep_if_idle();
+        if let Ok(target) = atomic::resolve(&self.path) {
+            self.sweep.before_reading(&target, &lock_file(&target));
+        }
         let bytes = self.read(&self.path)?;
         Ok(self.parse(&bytes)?.into_definitions())
     }
 
-    fn change<F>(&self, change: F) -> Result<(), StorageError>
+    fn change<T, F>(&self, change: F) -> Result<T, StorageError>
     where
-        F: FnOnce(&mut Document<'_>) -> Result<(), StorageError>,
+        F: Fn(&mut Document<'_>) -> Result<T, StorageError>,
     {
         let target = atomic::resolve(&self.path).map_err(|error| self.io("write", error))?;
         atomic::create_folder_of(&target).map_err(|error| self.io("write", error))?;
         let _lock =
             FileLock::acquire(&lock_file(&target), PATIENCE).map_err(|error| self.io("lock", error))?;
-        self.sweep(&target);
-        let bytes = self.read(&target)?;
-        let mut document = self.parse(&bytes)?;
-        change(&mut document)?;
-        if !document.is_changed() {
-            return Ok(());
+        self.sweep.under_lock(&target);
+        for attempt in 0..ATTEMPTS {
+            std::thread::sleep(PAUSE * attempt);
+            let read = Stamp::of_content(&target);
+            let bytes = self.read(&target)?;
+            let mut document = self.parse(&bytes)?;
+            let outcome = change(&mut document)?;
+            if !document.is_changed() {
+                return Ok(outcome);
+            }
+            // Editors know of no lock.
+            let is_current = || Stamp::of_content(&target) == read;
+            let keep_previous = !document.hides_secrets();
+            if !keep_previous {
+                // First, so that a crash in between leaves no secret in it either.
+                atomic::remove_previous(&target).map_err(|error| self.io("write", error))?;
+            }
+            let replaced =
+                atomic::replace_if(&target, document.to_text().as_bytes(), keep_previous, is_current);
+            if replaced.map_err(|error| self.io("write", error))? {
+                return Ok(outcome);
+            }
         }
-        atomic::replace(&target, document.to_text().as_bytes(), true).map_err(|error| self.io("write", error))
+        Err(self.io(
+            "write",
+            io::Error::new(io::ErrorKind::ResourceBusy, "somebody else writes to it all the time"),
+        ))
     }
 
     /// The file's bytes; `None` if there is no file.
@@ -153,33 +212,13 @@ impl ManifestFile {
 
     fn parse<'a>(&self, bytes: &'a Option<Vec<u8>>) -> Result<Document<'a>, StorageError> {
         let Some(bytes) = bytes else { return Ok(Document::default()) };
-        Document::parse(bytes).map_err(|Flaw { line, column, problem }| StorageError::Unparsable {
-            file: self.path.display().to_string(),
-            line,
-            column,
-            problem,
+        Document::parse(bytes).map_err(|Flaw { line, column, problem, is_newer }| {
+            let file = self.path.display().to_string();
+            match is_newer {
+                true => StorageError::Newer { file, line, column, problem },
+                false => StorageError::Unparsable { file, line, column, problem },
+            }
         })
-    }
-
-    /// The first reader of a process cleans up too, unless somebody is writing or there is nothing to clean.
-    fn sweep_if_idle(&self) {
-        if self.swept.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Ok(target) = atomic::resolve(&self.path)
-            && target.exists()
-            && let Ok(Some(_lock)) = FileLock::try_acquire(&lock_file(&target))
-        {
-            self.sweep(&target);
-        }
-    }
-
-    fn sweep(&self, target: &Path) {
-        if !self.swept.swap(true, Ordering::Relaxed)
-            && let Err(error) = atomic::remove_leftovers(target)
-        {
-            tracing::debug!(%error, file = %target.display(), "leftover temporary files could not be removed");
-        }
     }
 
     fn io(&self, action: &'static str, source: io::Error) -> StorageError {

@@ -1,6 +1,9 @@
 //! The layout of `serde_json::to_string_pretty`, for text that must not be parsed into values: numbers and escapes
 //! stay as they are written.
 
+/// Deepest indentation: beyond it, lines full of spaces would outgrow what they hold.
+const MAX_INDENT: usize = 128;
+
 /// Lays valid JSON out on lines of its own, indented by two spaces.
 pub(super) fn pretty(json: &str) -> String {
     let mut out = String::with_capacity(json.len() * 2);
@@ -40,7 +43,7 @@ pub(super) fn pretty(json: &str) -> String {
 
 fn new_line(out: &mut String, depth: usize) {
     out.push('\n');
-    out.extend(std::iter::repeat_n("  ", depth));
+    out.extend(std::iter::repeat_n("  ", depth.min(MAX_INDENT)));
 }
 
 #[cfg(test)]

@@ -18,6 +18,11 @@ impl<'a> RawObject<'a> {
         serde_json::from_str(value.get()).unwrap_or_default()
     }
 
+    /// The value of a member.
+    pub(super) fn get(&self, name: &str) -> Option<&RawValue> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| &**value)
+    }
+
     /// The value of a member, which is gone then.
     pub(super) fn take(&mut self, name: &str) -> Option<Cow<'a, RawValue>> {
         let at = self.0.iter().position(|(other, _)| other == name)?;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::flaw::Flaw;
-use super::key::{KeyRing, KeySource, fill_random};
+use super::key::{Key, KeyRing, KeySource, fill_random};
 use super::records::{self, Records};
 
 const FORMAT: &str = "connectors-vault";
@@ -21,7 +21,7 @@ const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
 
 /// The first line. Every byte of it, its line break included, is authenticated.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Header {
     format: String,
     version: u64,
@@ -42,8 +42,7 @@ struct Preamble {
 }
 
 /// Encrypts `records` under a fresh nonce.
-pub(super) fn seal(records: &Records, keys: &KeyRing, existed: bool) -> Result<Vec<u8>, Flaw> {
-    let (source, key) = keys.for_writing(existed)?;
+pub(super) fn seal(records: &Records, source: KeySource, key: &Key) -> Result<Vec<u8>, Flaw> {
     let mut nonce = [0; NONCE_BYTES];
     fill_random(&mut nonce).map_err(|source| Flaw::Io { action: "write", source })?;
     let mut secrets = records::encode(records, TAG_BYTES)?;
@@ -56,8 +55,7 @@ pub(super) fn seal(records: &Records, keys: &KeyRing, existed: bool) -> Result<V
         nonce: BASE64.encode(nonce),
         length: (secrets.len() + TAG_BYTES) as u64,
     };
-    let mut file = serde_json::to_vec(&header).map_err(|_| Flaw::TooLarge)?;
-    file.push(b'\n');
+    let mut file = header_line(&header)?;
     XChaCha20Poly1305::new(key.bytes().into())
         .encrypt_in_place(&XNonce::from(nonce), &file, &mut *secrets)
         .map_err(|_| Flaw::TooLarge)?;
@@ -65,29 +63,74 @@ pub(super) fn seal(records: &Records, keys: &KeyRing, existed: bool) -> Result<V
     Ok(file)
 }
 
+fn header_line(header: &Header) -> Result<Vec<u8>, Flaw> {
+    let mut line = serde_json::to_vec(header).map_err(|_| Flaw::TooLarge)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// A vault that is whole and of this version, and not decrypted yet.
+pub(super) struct Sealed {
+    file: Vec<u8>,
+    /// Bytes of the header with its line break.
+    line: usize,
+    header: Header,
+    nonce: [u8; NONCE_BYTES],
+}
+
+impl Sealed {
+    /// Reads the header.
+    pub(super) fn parse(file: Vec<u8>) -> Result<Self, Flaw> {
+        let line_end = file.iter().take(MAX_HEADER).position(|&byte| byte == b'\n');
+        let Some(line_end) = line_end else { return Err(headless(&file)) };
+        let (line, sealed) = file.split_at(line_end + 1);
+        let header = read_header(line)?;
+        let found = sealed.len() as u64;
+        if found < header.length {
+            return Err(Flaw::Truncated { found, expected: header.length });
+        }
+        let nonce = BASE64.decode(&header.nonce).ok();
+        let nonce = nonce.and_then(|nonce| <[u8; NONCE_BYTES]>::try_from(nonce).ok());
+        let (Some(nonce), CIPHER) = (nonce, header.cipher.as_str()) else { return Err(Flaw::Tampered) };
+        Ok(Self { line: line_end + 1, file, header, nonce })
+    }
+
+    /// How the key is found.
+    pub(super) fn source(&self) -> &KeySource {
+        &self.header.key
+    }
+
+    /// Decrypts the vault. A key that is not its own is told from a file that was changed.
+    pub(super) fn decrypt(&self, key: &Key) -> Result<Records, Flaw> {
+        if key.check() == self.header.key_check {
+            return self.decrypt_under(key, &self.file[..self.line]);
+        }
+        // With the right key and nothing else changed it decrypts under the header as it was: then that was changed.
+        let was = header_line(&Header { key_check: key.check(), ..self.header.clone() })?;
+        match self.decrypt_under(key, &was) {
+            Ok(_) => Err(Flaw::Tampered),
+            Err(_) => Err(wrong_key(&self.header.key)),
+        }
+    }
+
+    fn decrypt_under(&self, key: &Key, line: &[u8]) -> Result<Records, Flaw> {
+        let mut secrets = Zeroizing::new(self.file[self.line..].to_vec());
+        XChaCha20Poly1305::new(key.bytes().into())
+            .decrypt_in_place(&XNonce::from(self.nonce), line, &mut *secrets)
+            .map_err(|_| Flaw::Tampered)?;
+        records::decode(&secrets).ok_or(Flaw::Tampered)
+    }
+}
+
 /// Decrypts a vault.
 pub(super) fn open(file: Vec<u8>, keys: &KeyRing) -> Result<Records, Flaw> {
-    let line_end = file.iter().take(MAX_HEADER).position(|&byte| byte == b'\n');
-    let Some(line_end) = line_end else { return Err(headless(&file)) };
-    let (line, sealed) = file.split_at(line_end + 1);
-    let header = read_header(line)?;
-    let found = sealed.len() as u64;
-    if found < header.length {
-        return Err(Flaw::Truncated { found, expected: header.length });
-    }
-    let nonce = BASE64.decode(&header.nonce).ok().and_then(|nonce| <[u8; NONCE_BYTES]>::try_from(nonce).ok());
-    let (Some(nonce), CIPHER) = (nonce, header.cipher.as_str()) else { return Err(Flaw::Tampered) };
-
-    let key = keys.find(&header.key)?;
-    if key.check() != header.key_check {
-        keys.forget();
-        return Err(Flaw::Key(wrong_key(&header.key)));
-    }
-    let mut secrets = Zeroizing::new(sealed.to_vec());
-    XChaCha20Poly1305::new(key.bytes().into())
-        .decrypt_in_place(&XNonce::from(nonce), line, &mut *secrets)
-        .map_err(|_| Flaw::Tampered)?;
-    records::decode(&secrets).ok_or(Flaw::Tampered)
+    let sealed = Sealed::parse(file)?;
+    let key = keys.find(sealed.source())?;
+    sealed.decrypt(&key).inspect_err(|flaw| {
+        if matches!(flaw, Flaw::Key(_) | Flaw::WrongPassphrase) {
+            keys.forget();
+        }
+    })
 }
 
 fn read_header(line: &[u8]) -> Result<Header, Flaw> {
@@ -112,14 +155,11 @@ fn headless(file: &[u8]) -> Flaw {
     }
 }
 
-fn wrong_key(source: &KeySource) -> String {
+fn wrong_key(source: &KeySource) -> Flaw {
     match source {
         KeySource::File => {
-            "its key file is not the one that it was made with; restore the right one".to_owned()
+            Flaw::Key("its key file is not the one that it was made with; restore the right one".to_owned())
         }
-        KeySource::Passphrase { .. } => {
-            "the passphrase is not the one that it was made with; correct CONNECTORS_VAULT_PASSPHRASE"
-                .to_owned()
-        }
+        KeySource::Passphrase { .. } => Flaw::WrongPassphrase,
     }
 }

@@ -20,6 +20,18 @@ pub(super) enum Flaw {
     /// The key does not belong to the vault, or there is none. One sentence that says what to do.
     #[error("{0}")]
     Key(String),
+    /// It is protected by a passphrase, and none is known.
+    #[error("it is protected by a passphrase, which has to be entered")]
+    Locked,
+    /// A passphrase is known, and is not the vault's.
+    #[error("the passphrase is not the one that it was made with; enter the right one")]
+    WrongPassphrase,
+    /// A passphrase is of no use.
+    #[error("it has a key file, not a passphrase")]
+    NoPassphrase,
+    /// There is no file.
+    #[error("there is none yet")]
+    Missing,
     /// Made by a later version of this program.
     #[error("it was written by a newer version of this program (format {0}); update to use it")]
     Newer(u64),
@@ -48,6 +60,10 @@ impl Flaw {
                 reason: format!("cannot {action} {}: {source}", path.display()),
             },
             Self::Key(reason) => CredentialError::Unavailable { store: STORE, reason },
+            Self::Locked => CredentialError::Locked { store: STORE },
+            Self::WrongPassphrase | Self::NoPassphrase | Self::Missing => {
+                CredentialError::Unavailable { store: STORE, reason: self.to_string() }
+            }
             Self::Newer(_) | Self::Foreign | Self::TooLarge => {
                 CredentialError::Unavailable { store: STORE, reason: format!("{}: {self}", path.display()) }
             }

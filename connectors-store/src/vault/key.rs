@@ -1,10 +1,8 @@
-//! Where a vault's key comes from: a file, or a passphrase.
+//! A vault's key: from a file, or derived from a passphrase.
 
-use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine;
@@ -15,7 +13,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::flaw::Flaw;
-use crate::atomic;
+use super::key_file::KeyFile;
 use crate::paths::Paths;
 
 /// What deriving a key from a passphrase costs.
@@ -32,9 +30,6 @@ impl Default for Cost {
     }
 }
 
-/// What a key file begins with.
-const KEY_FILE_PREFIX: &str = "connectors-vault-key-1:";
-
 const SALT_BYTES: usize = 16;
 
 /// Most memory, passes and lanes that a header may ask for, so that a forged one cannot stop the machine.
@@ -50,7 +45,7 @@ pub(super) enum KeySource {
     File,
     /// argon2id of the passphrase.
     Passphrase {
-        /// Base64, drawn when the vault was made.
+        /// Base64, drawn when the passphrase was set.
         salt: String,
         memory_kib: u32,
         passes: u32,
@@ -63,6 +58,10 @@ pub(super) enum KeySource {
 pub(super) struct Key(Zeroizing<[u8; 32]>);
 
 impl Key {
+    pub(super) fn from_bytes(bytes: Zeroizing<[u8; 32]>) -> Self {
+        Self(bytes)
+    }
+
     pub(super) fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -77,32 +76,43 @@ impl Key {
 
 /// The one key that this process has for its vault.
 pub(super) struct KeyRing {
-    key_file: PathBuf,
-    state_root: PathBuf,
-    passphrase: Option<SecretString>,
+    file: KeyFile,
     cost: Cost,
     /// True while the vault is one that has no use for the passphrase.
     ignores_passphrase: AtomicBool,
+    known: Mutex<Known>,
+}
+
+/// What this process knows.
+#[derive(Default)]
+struct Known {
+    passphrase: Option<SecretString>,
     /// The last key, since deriving one takes a noticeable time.
-    known: Mutex<Option<(KeySource, Key)>>,
+    key: Option<(KeySource, Key)>,
 }
 
 impl std::fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyRing").field("key_file", &self.key_file).finish_non_exhaustive()
+        f.debug_struct("KeyRing").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
 impl KeyRing {
     pub(super) fn new(paths: &Paths, cost: Cost) -> Self {
         Self {
-            key_file: paths.key_file.clone(),
-            state_root: paths.state_root.clone(),
-            passphrase: paths.passphrase.clone(),
+            file: KeyFile {
+                path: paths.key_file.clone(),
+                state_root: paths.state_root.clone(),
+                provided: paths.key_is_provided,
+            },
             cost,
             ignores_passphrase: AtomicBool::new(false),
-            known: Mutex::new(None),
+            known: Mutex::new(Known { passphrase: paths.passphrase.clone(), key: None }),
         }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True if there is a passphrase, and the vault that was last read is not protected by one.
@@ -110,139 +120,78 @@ impl KeyRing {
         self.ignores_passphrase.load(Ordering::Relaxed)
     }
 
+    /// Of a vault that has just been made, what the user should know.
+    pub(super) fn new_key(&self) -> String {
+        match &self.known().key {
+            Some((KeySource::Passphrase { .. }, _)) => "It is new: its key is your passphrase.".to_owned(),
+            _ => format!("It is new: its key is in {}; keep a copy.", self.file.path.display()),
+        }
+    }
+
+    /// Of a vault that [ignores](Self::ignores_passphrase) the passphrase, what the user should know.
+    pub(super) fn ignored_passphrase(&self) -> String {
+        format!(
+            "The passphrase has no effect: this vault was made with the key file {}. Set the passphrase at the panel, unset \
+             CONNECTORS_VAULT_PASSPHRASE, or move the vault away to start a new one that the passphrase protects.",
+            self.file.path.display()
+        )
+    }
+
     /// The key of an existing vault.
     pub(super) fn find(&self, source: &KeySource) -> Result<Key, Flaw> {
-        let ignored = self.passphrase.is_some() && *source == KeySource::File;
+        // Locked while a key is derived: whoever needs it too is better served by waiting.
+        let mut known = self.known();
+        let ignored = known.passphrase.is_some() && *source == KeySource::File;
         self.ignores_passphrase.store(ignored, Ordering::Relaxed);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, key)) = &*known
+        if let Some((known, key)) = &known.key
             && known == source
         {
             return Ok(key.clone());
         }
-        let key = match (source, &self.passphrase) {
-            (KeySource::File, _) => self.read_file()?.ok_or_else(|| {
+        let key = match (source, &known.passphrase) {
+            (KeySource::File, _) => self.file.read()?.ok_or_else(|| {
                 Flaw::Key(format!(
                     "its key file {} is missing; restore it, or move the vault away to start a new one",
-                    self.key_file.display()
+                    self.file.path.display()
                 ))
             })?,
             (KeySource::Passphrase { .. }, Some(passphrase)) => derive(source, passphrase)?,
-            (KeySource::Passphrase { .. }, None) => {
-                return Err(Flaw::Key(
-                    "it is protected by a passphrase; set CONNECTORS_VAULT_PASSPHRASE to it".to_owned(),
-                ));
-            }
+            (KeySource::Passphrase { .. }, None) => return Err(Flaw::Locked),
         };
-        *known = Some((source.clone(), key.clone()));
+        known.key = Some((source.clone(), key.clone()));
         Ok(key)
     }
 
     /// Forgets a key that has turned out not to fit, so that another is tried next time.
     pub(super) fn forget(&self) {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.known().key = None;
+    }
+
+    /// From now on this is the vault's key.
+    pub(super) fn adopt(&self, passphrase: Option<SecretString>, source: KeySource, key: Key) {
+        *self.known() = Known { passphrase, key: Some((source, key)) };
     }
 
     /// The key for writing a vault: the known one for an existing vault, one of its own for a new one.
     pub(super) fn for_writing(&self, existed: bool) -> Result<(KeySource, Key), Flaw> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if existed && let Some(known) = &*known {
+        let mut known = self.known();
+        if existed && let Some(known) = &known.key {
             return Ok(known.clone());
         }
-        let made = match &self.passphrase {
-            Some(passphrase) => {
-                let source = new_passphrase_source(self.cost)?;
-                let key = derive(&source, passphrase)?;
-                (source, key)
-            }
-            None => (KeySource::File, self.read_or_create_file()?),
-        };
-        *known = Some(made.clone());
+        let made = self.make(known.passphrase.as_ref())?;
+        known.key = Some(made.clone());
         Ok(made)
     }
 
-    fn read_or_create_file(&self) -> Result<Key, Flaw> {
-        if self.key_file.starts_with(&self.state_root) {
-            return Err(Flaw::Key(format!(
-                "its key file {} must not be in the state root",
-                self.key_file.display()
-            )));
-        }
-        if let Some(key) = self.read_file()? {
-            return Ok(key);
-        }
-        create_key_file(&self.key_file).map_err(|error| self.unusable(&error))?;
-        // Another process may have been faster: its key is the one then.
-        self.read_file()?.ok_or_else(|| self.unusable(&io::ErrorKind::NotFound.into()))
-    }
-
-    /// The key file's key; `None` if there is no such file.
-    fn read_file(&self) -> Result<Option<Key>, Flaw> {
-        let text = match fs::read_to_string(&self.key_file) {
-            Ok(text) => Zeroizing::new(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(self.unusable(&error)),
+    /// A key that is derived anew, or the key file's.
+    pub(super) fn make(&self, passphrase: Option<&SecretString>) -> Result<(KeySource, Key), Flaw> {
+        let Some(passphrase) = passphrase else {
+            return Ok((KeySource::File, self.file.read_or_create()?));
         };
-        if is_open_to_others(&self.key_file).map_err(|error| self.unusable(&error))? {
-            return Err(Flaw::Key(format!(
-                "its key file {0} can be read by other users; run `chmod 600 {0}`",
-                self.key_file.display()
-            )));
-        }
-        let mut key = Zeroizing::new([0; 32]);
-        let length = text
-            .trim_end()
-            .strip_prefix(KEY_FILE_PREFIX)
-            .and_then(|encoded| BASE64.decode_slice(encoded, &mut *key).ok());
-        if length != Some(key.len()) {
-            return Err(Flaw::Key(format!(
-                "its key file {} is damaged; restore it",
-                self.key_file.display()
-            )));
-        }
-        Ok(Some(Key(key)))
+        let source = new_passphrase_source(self.cost)?;
+        let key = derive(&source, passphrase)?;
+        Ok((source, key))
     }
-
-    fn unusable(&self, error: &io::Error) -> Flaw {
-        Flaw::Key(format!("its key file {} cannot be used: {error}", self.key_file.display()))
-    }
-}
-
-/// Writes a new key whole or not at all, unless there is one.
-fn create_key_file(path: &Path) -> io::Result<()> {
-    let mut key = Zeroizing::new([0_u8; 32]);
-    fill_random(&mut *key)?;
-    let mut text = Zeroizing::new(String::with_capacity(128));
-    text.push_str(KEY_FILE_PREFIX);
-    BASE64.encode_string(*key, &mut text);
-    text.push('\n');
-
-    atomic::create_folder_of(path)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-    temporary.write_all(text.as_bytes())?;
-    temporary.as_file().sync_all()?;
-    match temporary.persist_noclobber(path) {
-        Ok(_) => {}
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error.error),
-    }
-    // A vault whose key is lost in a crash would be lost with it.
-    #[cfg(unix)]
-    fs::File::open(folder)?.sync_all()?;
-    Ok(())
-}
-
-#[cfg(unix)]
-fn is_open_to_others(path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(fs::metadata(path)?.permissions().mode() & 0o077 != 0)
-}
-
-/// Elsewhere the folder's access list decides, which the user's own configuration folder has right.
-#[cfg(not(unix))]
-fn is_open_to_others(_: &Path) -> io::Result<bool> {
-    Ok(false)
 }
 
 fn new_passphrase_source(cost: Cost) -> Result<KeySource, Flaw> {
@@ -252,7 +201,7 @@ fn new_passphrase_source(cost: Cost) -> Result<KeySource, Flaw> {
     Ok(KeySource::Passphrase { salt: BASE64.encode(salt), memory_kib, passes, lanes: 1 })
 }
 
-fn derive(source: &KeySource, passphrase: &SecretString) -> Result<Key, Flaw> {
+pub(super) fn derive(source: &KeySource, passphrase: &SecretString) -> Result<Key, Flaw> {
     let KeySource::Passphrase { salt, memory_kib, passes, lanes } = source else {
         return Err(Flaw::Tampered);
     };

@@ -7,13 +7,14 @@
 mod file;
 mod flaw;
 mod key;
+mod key_file;
+mod passphrase;
 mod records;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use connectors_core::store::Exclusive;
@@ -27,6 +28,7 @@ use crate::lock::{FileLock, PATIENCE};
 use crate::paths::Paths;
 use flaw::Flaw;
 use key::{Cost, KeyRing};
+pub use passphrase::UnlockError;
 use records::Records;
 
 /// What errors call this store.
@@ -59,7 +61,7 @@ impl VaultStore {
 
     fn with_cost(paths: &Paths, cost: Cost) -> Self {
         let keys = KeyRing::new(paths, cost);
-        let file = VaultFile { path: paths.vault(), keys, swept: AtomicBool::new(false) };
+        let file = VaultFile { path: paths.vault(), keys, sweep: atomic::Sweep::default() };
         let holders = Holders::new(STORE, &paths.state_root);
         Self { file: Arc::new(file), writer: Arc::default(), holders: Arc::new(holders) }
     }
@@ -77,6 +79,14 @@ impl VaultStore {
     /// True if a passphrase was given that has no effect: the vault, as it was last read, has a key file.
     pub fn ignores_passphrase(&self) -> bool {
         self.file.keys.ignores_passphrase()
+    }
+
+    /// The keys of every connector.
+    pub(crate) async fn keys(&self) -> Result<Vec<CredentialKey>, CredentialError> {
+        self.read(|records| {
+            records.keys().filter_map(|account| CredentialKey::from_account(account)).collect()
+        })
+        .await
     }
 
     /// Creates the vault, and its key file where one is used, if there is none; otherwise checks that it can be
@@ -112,14 +122,17 @@ impl VaultStore {
         T: Send + 'static,
         F: FnOnce(&VaultFile) -> Result<T, Flaw> + Send + 'static,
     {
+        self.flawed(work).await.map_err(|flaw| flaw.into_error(&self.file.path))
+    }
+
+    async fn flawed<T, F>(&self, work: F) -> Result<T, Flaw>
+    where
+        T: Send + 'static,
+        F: FnOnce(&VaultFile) -> Result<T, Flaw> + Send + 'static,
+    {
         let file = Arc::clone(&self.file);
-        match tokio::task::spawn_blocking(move || work(&file)).await {
-            Ok(result) => result.map_err(|flaw| flaw.into_error(&self.file.path)),
-            Err(_) => Err(CredentialError::Unavailable {
-                store: STORE,
-                reason: "the process is shutting down".to_owned(),
-            }),
-        }
+        let interrupted = |_| Flaw::Key("the process is shutting down".to_owned());
+        tokio::task::spawn_blocking(move || work(&file)).await.map_err(interrupted).flatten()
     }
 }
 
@@ -189,13 +202,15 @@ impl CredentialStore for VaultStore {
 struct VaultFile {
     path: PathBuf,
     keys: KeyRing,
-    /// True once the leftovers of killed processes have been looked for.
-    swept: AtomicBool,
+    sweep: atomic::Sweep,
 }
 
 impl VaultFile {
     /// The secrets; `None` if there is no vault.
     fn read(&self, path: &Path) -> Result<Option<Records>, Flaw> {
+        if let Ok(target) = atomic::resolve(path) {
+            self.sweep.before_reading(&target, &atomic::beside(&target, ".lock"));
+        }
         match fs::read(path) {
             Ok(bytes) => file::open(bytes, &self.keys).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -203,27 +218,31 @@ impl VaultFile {
         }
     }
 
+    /// The file to write, links followed, and its lock.
+    fn lock(&self) -> Result<(PathBuf, FileLock), Flaw> {
+        let io = |action| move |source| Flaw::Io { action, source };
+        let target = atomic::resolve(&self.path).map_err(io("write"))?;
+        atomic::create_folder_of(&target).map_err(io("write"))?;
+        let lock = FileLock::acquire(&atomic::beside(&target, ".lock"), PATIENCE).map_err(io("lock"))?;
+        self.sweep.under_lock(&target);
+        Ok((target, lock))
+    }
+
     fn change<T, F>(&self, change: F) -> Result<T, Flaw>
     where
         F: FnOnce(&mut Records, bool) -> (bool, T),
     {
-        let io = |action| move |source| Flaw::Io { action, source };
-        let target = atomic::resolve(&self.path).map_err(io("write"))?;
-        atomic::create_folder_of(&target).map_err(io("write"))?;
-        let _lock = FileLock::acquire(&atomic::beside(&target, ".lock"), PATIENCE).map_err(io("lock"))?;
-        if !self.swept.swap(true, Ordering::Relaxed)
-            && let Err(error) = atomic::remove_leftovers(&target)
-        {
-            tracing::debug!(%error, "leftover temporary files could not be removed");
-        }
+        let (target, _lock) = self.lock()?;
         let present = self.read(&target)?;
         let existed = present.is_some();
         let mut records = present.unwrap_or_default();
         let (write, result) = change(&mut records, existed);
         if write {
             // The previous version is not kept: it may hold what has just been deleted.
-            let sealed = file::seal(&records, &self.keys, existed)?;
-            atomic::replace(&target, &sealed, false).map_err(io("write"))?;
+            let (source, key) = self.keys.for_writing(existed)?;
+            let sealed = file::seal(&records, source, &key)?;
+            atomic::replace(&target, &sealed, false)
+                .map_err(|source| Flaw::Io { action: "write", source })?;
         }
         Ok(result)
     }

@@ -2,6 +2,7 @@ use connectors_core::contract;
 use tempfile::TempDir;
 
 use super::*;
+use crate::secrets::keeper::{Condition, Keeper};
 
 fn paths(folder: &TempDir) -> Paths {
     Paths::new(folder.path().join("state"), folder.path().join("config").join("vault.key"))
@@ -45,7 +46,7 @@ async fn the_vault_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
     let count = std::sync::atomic::AtomicUsize::new(0);
     let fresh = || {
-        let n = count.fetch_add(1, Ordering::Relaxed);
+        let n = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Paths::new(folder.path().join(n.to_string()), folder.path().join("vault.key"))
     };
     contract::credentials::run(|| Arc::new(VaultStore::new(&fresh()))).await;
@@ -90,8 +91,7 @@ async fn a_wrong_passphrase_says_so_and_the_right_one_still_works() {
     put(&with_passphrase(&folder, "right"), "value").await.unwrap();
     let error = refusal(&with_passphrase(&folder, "wrong")).await;
     assert!(error.contains("the passphrase is not the one that it was made with"), "{error}");
-    let error = refusal(&vault(&folder)).await;
-    assert!(error.contains("it is protected by a passphrase"), "{error}");
+    assert_eq!(refusal(&vault(&folder)).await, "the vault is locked; unlock it and try again");
     assert_eq!(get(&with_passphrase(&folder, "right")).await, Ok(Some("value".to_owned())));
 }
 
@@ -124,9 +124,50 @@ async fn a_key_file_that_others_can_read_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     put(&vault(&folder), "value").await.unwrap();
-    fs::set_permissions(paths(&folder).key_file, fs::Permissions::from_mode(0o640)).unwrap();
+    let key_file = paths(&folder).key_file;
+    for mode in [0o640, 0o604, 0o620] {
+        fs::set_permissions(&key_file, fs::Permissions::from_mode(mode)).unwrap();
+        let said = format!(
+            "its key file {0} is open to other users (mode {mode:o}); run `chmod 600 {0}`",
+            key_file.display()
+        );
+        assert_eq!(refusal(&vault(&folder)).await, format!("the vault is not available: {said}"));
+    }
+    fs::set_permissions(&key_file, fs::Permissions::from_mode(0o400)).unwrap();
+    assert_eq!(get(&vault(&folder)).await, Ok(Some("value".to_owned())));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_key_file_of_another_user_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    put(&vault(&folder), "value").await.unwrap();
+    let key_file = paths(&folder).key_file;
+    if std::os::unix::fs::chown(&key_file, Some(12345), None).is_err() {
+        // Only a privileged user can give a file away.
+        return;
+    }
     let error = refusal(&vault(&folder)).await;
-    assert!(error.contains("run `chmod 600 "), "{error}");
+    assert!(error.contains("belongs to another user (id 12345); restore your own"), "{error}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_key_that_the_service_manager_provides_may_have_any_mode_and_place_and_is_never_made() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    put(&vault(&folder), "value").await.unwrap();
+    let mut provided = paths(&folder);
+    let key_file = provided.state_root.join("connectors-vault-key");
+    fs::rename(&provided.key_file, &key_file).unwrap();
+    fs::set_permissions(&key_file, fs::Permissions::from_mode(0o440)).unwrap();
+    (provided.key_file, provided.key_is_provided) = (key_file.clone(), true);
+    assert_eq!(get(&VaultStore::new(&provided)).await, Ok(Some("value".to_owned())));
+
+    fs::remove_file(&key_file).unwrap();
+    fs::remove_file(provided.vault()).unwrap();
+    put(&VaultStore::new(&provided), "value").await.unwrap_err();
+    assert!(!key_file.exists());
 }
 
 #[tokio::test]
@@ -190,6 +231,34 @@ async fn the_header_is_authenticated_too() {
 }
 
 #[tokio::test]
+async fn a_header_that_asks_for_more_than_the_bounds_is_refused_before_a_key_is_derived() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_passphrase(&folder, "p");
+    put(&store, "value").await.unwrap();
+    let whole = fs::read(store.path()).unwrap();
+    let end = whole.iter().position(|&byte| byte == b'\n').unwrap();
+    let header = std::str::from_utf8(&whole[..end]).unwrap();
+    // What is still allowed is tried, and is not the key.
+    for (from, to, is_tried) in [
+        ("\"passes\":1", "\"passes\":64", true),
+        ("\"passes\":1", "\"passes\":65", false),
+        ("\"passes\":1", "\"passes\":4294967295", false),
+        ("\"memory_kib\":64", "\"memory_kib\":1048577", false),
+        ("\"memory_kib\":64", "\"memory_kib\":4294967295", false),
+        ("\"lanes\":1", "\"lanes\":17", false),
+    ] {
+        assert!(header.contains(from));
+        let changed = [header.replacen(from, to, 1).as_bytes(), &whole[end..]].concat();
+        fs::write(store.path(), changed).unwrap();
+        let said = if is_tried { "passphrase is not the one" } else { "has been changed" };
+        let error = refusal(&with_passphrase(&folder, "p")).await;
+        assert!(error.contains(said), "{to}: {error}");
+        let error = vault(&folder).unlock(SecretString::from("p")).await.unwrap_err();
+        assert_eq!(matches!(error, UnlockError::WrongPassphrase), is_tried, "{to}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn opening_creates_a_vault_once_and_leaves_no_other_file() {
     let folder = tempfile::tempdir().unwrap();
     let store = vault(&folder);
@@ -204,6 +273,103 @@ async fn opening_creates_a_vault_once_and_leaves_no_other_file() {
         .collect();
     names.sort();
     assert_eq!(names, ["connectors.vault", "connectors.vault.lock"]);
+}
+
+#[tokio::test]
+async fn every_byte_that_is_flipped_is_reported_and_nothing_is_written() {
+    let of_passphrase = |folder: &TempDir| with_passphrase(folder, "p");
+    for store in [vault as fn(&TempDir) -> VaultStore, of_passphrase] {
+        let folder = tempfile::tempdir().unwrap();
+        put(&store(&folder), "value").await.unwrap();
+        let path = store(&folder).path().to_owned();
+        let has_passphrase = store(&folder).key_source().await == Some("passphrase");
+        let whole = fs::read(&path).unwrap();
+        let header = whole.iter().position(|&byte| byte == b'\n').unwrap();
+        let mut told = std::collections::BTreeMap::<_, usize>::new();
+        for (at, bit) in (0..whole.len()).flat_map(|at| [0, 4, 7].map(|bit| (at, bit))) {
+            let mut changed = whole.clone();
+            changed[at] ^= 1 << bit;
+            fs::write(&path, &changed).unwrap();
+            let error = get(&store(&folder)).await.expect_err("a changed vault was read");
+            put(&store(&folder), "other").await.expect_err("a changed vault was written");
+            assert!(fs::read(&path).unwrap() == changed, "byte {at}: the file was touched");
+            let kinds =
+                ["has been changed", "is cut short", "is not a vault", "newer version", "passphrase is not"];
+            let kind = kinds.into_iter().find(|kind| error.contains(kind));
+            let kind = kind.unwrap_or_else(|| panic!("byte {at}: {error}"));
+            assert!(at <= header || kind == "has been changed", "byte {at} of the secrets: {error}");
+            // The salt is part of the key: it cannot be told from a passphrase that is not the one.
+            assert!(has_passphrase || kind != "passphrase is not", "byte {at}: {error}");
+            *told.entry(kind).or_default() += 1;
+        }
+        assert!(told["has been changed"] > told.values().sum::<usize>() / 2, "{told:?}");
+        fs::write(&path, &whole).unwrap();
+        assert_eq!(get(&store(&folder)).await, Ok(Some("value".to_owned())));
+    }
+}
+
+#[tokio::test]
+async fn a_locked_vault_is_unlocked_in_place_and_by_the_right_passphrase_only() {
+    let folder = tempfile::tempdir().unwrap();
+    put(&with_passphrase(&folder, "right"), "value").await.unwrap();
+    for wrong_already in [false, true] {
+        let store = if wrong_already { with_passphrase(&folder, "wrong") } else { vault(&folder) };
+        let condition = store.condition().await;
+        assert!(condition.locked && condition.problem.is_some(), "{condition:?}");
+        assert_eq!(store.key_source().await, Some("passphrase"));
+        let error = store.unlock(SecretString::from("hunter2")).await.unwrap_err();
+        assert!(matches!(error, UnlockError::WrongPassphrase), "{error}");
+        assert!(store.condition().await.locked);
+        store.unlock(SecretString::from("right")).await.unwrap();
+        assert_eq!(store.condition().await, Condition::default());
+        assert_eq!(get(&store).await, Ok(Some("value".to_owned())));
+        put(&store, "value").await.unwrap();
+        store.unlock(SecretString::from("hunter2")).await.unwrap_err();
+        assert_eq!(get(&store).await, Ok(Some("value".to_owned())), "a wrong attempt has locked it again");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let store = vault(&folder);
+    let error = store.unlock(SecretString::from("p")).await.unwrap_err();
+    assert_eq!(error.to_string(), "the vault is not available: there is none yet");
+    put(&store, "value").await.unwrap();
+    let error = store.unlock(SecretString::from("p")).await.unwrap_err();
+    assert!(matches!(error, UnlockError::NoPassphrase), "{error}");
+}
+
+#[tokio::test]
+async fn the_passphrase_is_set_changed_and_taken_away_and_another_process_needs_the_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, other) = (vault(&folder), vault(&folder));
+    put(&store, "value").await.unwrap();
+    assert_eq!(get(&other).await, Ok(Some("value".to_owned())));
+
+    for passphrase in ["first", "second"] {
+        let before = fs::read(store.path()).unwrap();
+        store.set_passphrase(Some(SecretString::from(passphrase))).await.unwrap();
+        assert!(fs::read(store.path()).unwrap() != before);
+        assert_eq!(get(&store).await, Ok(Some("value".to_owned())));
+        assert!(other.condition().await.locked, "{passphrase}");
+        other.unlock(SecretString::from(passphrase)).await.unwrap();
+        assert_eq!(get(&other).await, Ok(Some("value".to_owned())));
+    }
+    other.set_passphrase(None).await.unwrap();
+    assert_eq!(
+        (get(&store).await, store.key_source().await),
+        (Ok(Some("value".to_owned())), Some("key_file"))
+    );
+    assert_eq!(get(&vault(&folder)).await, Ok(Some("value".to_owned())));
+}
+
+#[tokio::test]
+async fn the_passphrase_of_a_locked_vault_is_not_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    put(&with_passphrase(&folder, "right"), "value").await.unwrap();
+    let before = fs::read(vault(&folder).path()).unwrap();
+    for passphrase in [None, Some(SecretString::from("mine"))] {
+        let error = vault(&folder).set_passphrase(passphrase).await.unwrap_err();
+        assert!(matches!(error, CredentialError::Locked { .. }), "{error}");
+    }
+    assert!(fs::read(vault(&folder).path()).unwrap() == before);
 }
 
 #[test]

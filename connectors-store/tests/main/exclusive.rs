@@ -3,7 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
-use connectors_core::{CredentialKey, CredentialStore, Slug};
+use connectors_core::{CredentialKey, CredentialStore, Slug, contract};
 use connectors_store::{Paths, VaultStore};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -72,6 +72,25 @@ async fn processes_that_take_turns_lose_no_update() {
         assert!(child.wait().unwrap().success());
     }
     assert_eq!(number(&store).await, (PROCESSES + 1) * EACH);
+}
+
+#[test]
+#[ignore = "run by another test, as one of several processes"]
+fn worker() {
+    let Some((folder, process)) = orders() else { return };
+    let process = usize::try_from(process).unwrap();
+    runtime().block_on(contract::credentials::processes::work(&vault(&folder), process));
+}
+
+#[tokio::test]
+async fn processes_that_share_a_vault_keep_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let children: Vec<_> = (0..4).map(|n| start("exclusive::worker", folder.path(), n)).collect();
+    for mut child in children {
+        let _ = lines(&mut child).last();
+        assert!(child.wait().unwrap().success());
+    }
+    contract::credentials::processes::check(&vault(folder.path()), 4).await;
 }
 
 #[test]

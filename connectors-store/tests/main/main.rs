@@ -13,3 +13,4 @@ mod kill;
 mod manifest;
 mod open;
 mod process;
+mod writers;

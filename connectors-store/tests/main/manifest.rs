@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use connectors_core::{ConfigStore, ConnectorDefinition, Slug, StorageError, contract};
+use connectors_core::{ConfigStore, ConnectorDefinition, Slug, StdioCommand, StorageError, contract};
 use connectors_store::ManifestStore;
 use tempfile::TempDir;
 
@@ -72,6 +72,26 @@ async fn the_previous_version_is_kept_and_a_change_of_nothing_writes_nothing() {
     store.replace(&sample("b")).await.unwrap();
     store.remove(&Slug::verbatim("c")).await.unwrap();
     assert_eq!(fs::read_to_string(folder.path().join("connectors.json.bak")).unwrap(), first);
+}
+
+#[tokio::test]
+async fn a_change_that_takes_a_secret_out_of_the_file_leaves_no_previous_version_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let env = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), "v".to_owned())).collect();
+    let plain = StdioCommand { command: "c".to_owned(), env: env(&["A", "B"]), ..StdioCommand::default() };
+    let definition =
+        |command: &StdioCommand| ConnectorDefinition::stdio(Slug::verbatim("s"), "S", command.clone());
+    store.insert(&sample("a")).await.unwrap();
+    store.insert(&definition(&plain)).await.unwrap();
+    let hidden = StdioCommand { env: env(&["B"]), secret_env: vec!["A".to_owned()], ..plain.clone() };
+    assert!(store.compare_and_swap(&definition(&plain), &definition(&hidden)).await.unwrap());
+    assert_eq!(names(folder.path()), ["connectors.json", "connectors.json.lock"]);
+    assert_eq!(store.load().await.unwrap()[1], definition(&hidden));
+    // One that only drops a variable is as any other.
+    let dropped = StdioCommand { env: env(&[]), ..hidden.clone() };
+    store.replace(&definition(&dropped)).await.unwrap();
+    assert_eq!(names(folder.path()), ["connectors.json", "connectors.json.bak", "connectors.json.lock"]);
 }
 
 #[tokio::test]
@@ -169,4 +189,40 @@ async fn a_folder_that_cannot_be_written_fails_the_change_and_still_loads() {
     let error = store.insert(&sample("b")).await.unwrap_err();
     assert!(matches!(error, StorageError::Io { action: "lock", .. }), "{error}");
     assert_eq!(store.load().await.unwrap(), [sample("a")]);
+}
+
+#[tokio::test]
+async fn edits_without_the_lock_while_others_write_are_not_lost() {
+    const EDITS: usize = 60;
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    store.insert(&sample("ours")).await.unwrap();
+    let (path, beside) = (store.path().to_owned(), folder.path().join("edited"));
+    // Reads, thinks, and replaces the file, as an editor does that has been told of a change before.
+    let editor = std::thread::spawn(move || {
+        for n in 0..EDITS {
+            loop {
+                let text = fs::read_to_string(&path).unwrap();
+                let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+                manifest[format!("edit_{n}")] = n.into();
+                fs::write(&beside, manifest.to_string()).unwrap();
+                if fs::read_to_string(&path).unwrap() == text {
+                    fs::rename(&beside, &path).unwrap();
+                    break;
+                }
+            }
+        }
+    });
+    let mut n = 0;
+    while !editor.is_finished() {
+        let mut definition = sample("ours");
+        definition.name = n.to_string();
+        store.replace(&definition).await.unwrap();
+        n += 1;
+    }
+    editor.join().unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&fs::read(store.path()).unwrap()).unwrap();
+    let kept = (0..EDITS).filter(|n| written[format!("edit_{n}")] == *n).count();
+    // Nothing excludes an editor, but what it can hit lasts for microseconds and not for a write.
+    assert!(kept >= EDITS - 3, "{} of {EDITS} edits were lost to {n} writes", EDITS - kept);
 }

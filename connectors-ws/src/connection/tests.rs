@@ -227,6 +227,14 @@ impl ConfigStore for Slow {
         self.inner.replace(definition).await
     }
 
+    async fn compare_and_swap(
+        &self,
+        expected: &ConnectorDefinition,
+        new: &ConnectorDefinition,
+    ) -> Result<bool, StorageError> {
+        self.inner.compare_and_swap(expected, new).await
+    }
+
     async fn remove(&self, slug: &Slug) -> Result<(), StorageError> {
         self.inner.remove(slug).await
     }

@@ -28,6 +28,13 @@ fn every_connector_error_has_the_code_and_data_that_the_interface_promises() {
                 "remedy": "list the connectors to see what there is"}}),
         ),
         (
+            ConnectorError::NotAccepted(slug()),
+            json!({"code": -32052,
+                "message": "the connector `github` is only proposed; nothing is started or sent before you accept it",
+                "data": {"code": "not_accepted", "slug": "github",
+                "remedy": "look at what is proposed, and accept or reject it"}}),
+        ),
+        (
             ConnectorError::UnknownTool { slug: slug(), tool: "push".to_owned() },
             json!({"code": -32041, "message": "the connector `github` has no enabled tool `push`", "data": {
                 "code": "unknown_tool", "slug": "github", "tool": "push",

@@ -1,12 +1,11 @@
 //! `connectors.add_stdio`
 
-use std::collections::BTreeMap;
-
 use connectors_core::manager::NewConnector;
 use connectors_core::{ConnectorStatus, StdioCommand};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::variables::Variables;
 use super::{Context, Method};
 use crate::error::ErrorObject;
 use crate::params;
@@ -24,9 +23,16 @@ pub(crate) struct Params {
     /// Its arguments.
     #[serde(default)]
     args: Option<Vec<String>>,
-    /// Variables to set for it.
+    /// Variables to set for it. Values that look like secrets go to the secret store.
     #[serde(default)]
-    env: Option<BTreeMap<String, String>>,
+    env: Option<Variables>,
+    /// Variables whose values are secrets, whatever they look like.
+    #[serde(default)]
+    secret_env: Option<Variables>,
+    /// True where it is handled by the Common Agent Runtime's engine, where this program has it. Less can be done then: see
+    /// `limitations` in the status.
+    #[serde(default)]
+    engine: bool,
 }
 
 impl Method for AddStdio {
@@ -40,9 +46,12 @@ impl Method for AddStdio {
         let command = StdioCommand {
             command: params.command,
             args: params.args.unwrap_or_default(),
-            env: params.env.unwrap_or_default(),
+            env: params.env.unwrap_or_default().into_plain(),
+            ..StdioCommand::default()
         };
-        let new = NewConnector::stdio(params.name, command);
+        let secret = params.secret_env.unwrap_or_default().into_secret();
+        let new =
+            NewConnector::stdio(params.name, command).with_secret_env(secret).with_engine(params.engine);
         context.change(|manager| async move { manager.add(new).await }).await
     }
 }

@@ -64,7 +64,7 @@ impl Method for CallTool {
         request.timeout = params.timeout_ms.map(|millis| Duration::from_millis(millis.get()));
         request.call_id = params.call_id;
         // Polled here and not on a task of its own: a caller that goes away takes its calls along.
-        Ok(Output(context.manager().call_tool(request).await?))
+        Ok(Output(context.dispatcher.call_tool(request).await?))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `connectors.list`
 
 use connectors_core::ConnectorStatus;
+use connectors_core::proposal::Mistake;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -13,11 +14,14 @@ pub(crate) struct List;
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub(crate) struct Output {
-    /// In the order in which they were added.
+    /// In the order in which they were added, and after them what is proposed.
     connectors: Vec<ConnectorStatus>,
     /// Why the settings file cannot be used, while that is so.
     #[serde(skip_serializing_if = "Option::is_none")]
     storage_problem: Option<String>,
+    /// What is wrong with the project's team file, which proposes connectors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<Mistake>,
 }
 
 impl Method for List {
@@ -29,6 +33,10 @@ impl Method for List {
 
     async fn run(context: Context<'_>, _: NoParams) -> Result<Output, ErrorObject> {
         let manager = context.manager();
-        Ok(Output { connectors: manager.list(), storage_problem: manager.storage_problem() })
+        Ok(Output {
+            problems: manager.proposal_problems(),
+            connectors: manager.list(),
+            storage_problem: manager.storage_problem(),
+        })
     }
 }

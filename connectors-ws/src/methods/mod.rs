@@ -1,5 +1,6 @@
 //! The methods, one file each: parameters, result, and what connects them to the manager.
 
+mod accept;
 mod accept_changes;
 mod add;
 mod add_stdio;
@@ -13,17 +14,27 @@ mod disable_tools;
 mod discover;
 mod enable_tools;
 mod explain;
+mod import;
+mod importable;
 mod list;
+mod move_secrets;
 mod policy_register;
+mod policy_unregister;
+mod protect_env;
 mod reconnect;
 mod refresh;
+mod reject;
 mod remove;
+mod secrets;
+mod set_vault_passphrase;
 mod sign_in;
 mod sign_out;
 mod subscribe;
 mod tools;
+mod unlock_secrets;
 mod unsubscribe;
 mod update;
+mod variables;
 
 use std::collections::BTreeMap;
 
@@ -127,17 +138,27 @@ methods![
     refresh::Refresh,
     remove::Remove,
     policy_register::Register,
+    policy_unregister::Unregister,
     call_tool::CallTool,
     cancel::Cancel,
     answer::Answer,
     subscribe::Subscribe,
     unsubscribe::Unsubscribe,
     update::Update,
+    protect_env::ProtectEnv,
     reconnect::Reconnect,
     sign_in::SignIn,
     sign_out::SignOut,
     explain::Explain,
     accept_changes::AcceptChanges,
+    accept::Accept,
+    reject::Reject,
+    importable::Importable,
+    import::Import,
+    secrets::Secrets,
+    move_secrets::MoveSecrets,
+    unlock_secrets::UnlockSecrets,
+    set_vault_passphrase::SetVaultPassphrase,
     discover::Discover,
 ];
 

@@ -48,9 +48,8 @@ impl Method for Register {
     async fn run(context: Context<'_>, params: Params) -> Result<Output, ErrorObject> {
         let Params { rule, target, name } = params;
         match rule {
-            Rule::DenyConnector => context.dispatcher.policy.register(&name, target),
+            Rule::DenyConnector => context.dispatcher.deny(&name, target).await,
         }
-        context.manager().gates_changed();
         Ok(Output { registered: name })
     }
 }

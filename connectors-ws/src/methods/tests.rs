@@ -60,7 +60,7 @@ async fn an_update_keeps_the_slug_and_the_selection() {
     assert_eq!(off["state"], "disabled");
     assert_eq!(
         fixture.must_fail("connectors.update", json!({"slug": "one", "args": []})).await,
-        (-32602, "invalid params: `command`: is missing; `args` and `env` go with it".to_owned())
+        (-32602, "invalid params: `args`: this is a HTTP connector".to_owned())
     );
 }
 
@@ -73,6 +73,12 @@ async fn a_denied_connector_has_no_tools_for_anyone() {
     assert_eq!(fixture.must_fail("connectors.call_tool", call).await.0, -32041);
     let list = fixture.must("connectors.list", json!({})).await;
     assert_eq!(list["connectors"][0]["enabled_count"], 0);
+
+    let rule = json!({"name": "no one"});
+    assert_eq!(fixture.must("policy.unregister", rule.clone()).await, json!({"unregistered": true}));
+    assert_eq!(fixture.must("policy.unregister", rule).await, json!({"unregistered": false}));
+    let list = fixture.must("connectors.list", json!({})).await;
+    assert_eq!(list["connectors"][0]["enabled_count"], 3);
 }
 
 #[tokio::test]
@@ -223,5 +229,31 @@ async fn results_are_what_the_document_says() {
                 assert!(known.contains_key(member), "{member} is not described");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_keeps_the_secrets_itself_says_so_and_nothing_is_moved() {
+    let fixture = Fixture::new().await;
+    let status = json!({"kind": "memory", "warning": false, "locked": false, "can_move_to": [],
+        "notice": "Secrets are kept where the host of these connectors keeps them."});
+    assert_eq!(fixture.must("connectors.secrets", json!({})).await, status);
+    let problem = "has no effect: the host of these connectors keeps their secrets";
+    for (method, params, field) in [
+        ("connectors.move_secrets", json!({"to": "vault"}), "to"),
+        ("connectors.unlock_secrets", json!({"passphrase": "hunter2"}), "passphrase"),
+        ("connectors.set_vault_passphrase", json!({}), "passphrase"),
+    ] {
+        let expected = (-32602, format!("invalid params: `{field}`: {problem}"));
+        assert_eq!(fixture.must_fail(method, params).await, expected, "{method}");
+    }
+    for (method, params, problem) in [
+        ("connectors.move_secrets", json!({}), "`to`: is missing"),
+        ("connectors.move_secrets", json!({"to": "mattress"}), "`to`: has to be `keychain` or `vault`"),
+        ("connectors.unlock_secrets", json!({}), "`passphrase`: is missing"),
+        ("connectors.unlock_secrets", json!({"passphrase": 7}), "`passphrase`: has to be a string"),
+    ] {
+        let error = fixture.must_fail(method, params).await;
+        assert_eq!(error, (-32602, format!("invalid params: {problem}")), "{method}");
     }
 }

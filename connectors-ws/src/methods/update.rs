@@ -1,13 +1,12 @@
 //! `connectors.update`
 
-use std::collections::BTreeMap;
-
 use connectors_core::manager::ConnectorUpdate;
-use connectors_core::{ConnectorStatus, NetworkSettings, OutputCheck, Slug, StdioCommand};
+use connectors_core::{ConnectorStatus, NetworkSettings, OutputCheck, Slug};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::choice::OAuthChoice;
+use super::variables::ChangedVariables;
 use super::{Context, Headers, Method};
 use crate::error::ErrorObject;
 use crate::params;
@@ -28,21 +27,30 @@ pub(crate) struct Params {
     /// The headers of a remote server, all of them. The values are secrets.
     #[serde(default)]
     headers: Option<Headers>,
-    /// The executable of a local server. `args` and `env` are replaced with it.
+    /// The executable of a local server.
     #[serde(default)]
     command: Option<String>,
-    /// Its arguments; only with `command`.
+    /// Its arguments, all of them.
     #[serde(default)]
     args: Option<Vec<String>>,
-    /// Variables to set for it; only with `command`.
+    /// Its variables: with those of `secret_env`, all that there are to be. `null` keeps a variable as it is, wherever its value
+    /// is; values that look like secrets go to the secret store. The stored values of variables that are not named are deleted.
     #[serde(default)]
-    env: Option<BTreeMap<String, String>>,
+    env: Option<ChangedVariables>,
+    /// Its variables whose values are secrets, whatever they look like. Without `env`, all others stay. `null` keeps the stored
+    /// value, or moves it to the secret store.
+    #[serde(default)]
+    secret_env: Option<ChangedVariables>,
     /// Switches the connector off or on.
     #[serde(default)]
     disabled: Option<bool>,
     /// What becomes of results that violate their tool's output schema.
     #[serde(default)]
     output_check: Option<OutputCheck>,
+    /// Whether the local server is handled by the Common Agent Runtime's engine, where this program has it. Less can be done then: see
+    /// `limitations` in the status.
+    #[serde(default)]
+    engine: Option<bool>,
     /// How to sign in, where it is not by what the servers offer.
     #[serde(default)]
     oauth: Option<OAuthChoice>,
@@ -54,7 +62,7 @@ pub(crate) struct Params {
 impl Method for Update {
     const NAME: &'static str = "connectors.update";
     const SUMMARY: &'static str =
-        "Changes a connector's name, address or headers. The selection of tools stays.";
+        "Changes a connector's name, address, headers, command or variables. The selection of tools stays.";
     const ERRORS: &'static [&'static str] = &["connector_not_found", "storage", "secret_store_unavailable"];
     type Params = Params;
     type Output = ConnectorStatus;
@@ -66,22 +74,17 @@ impl Method for Update {
 }
 
 fn read(params: Params) -> Result<(Slug, ConnectorUpdate), ErrorObject> {
-    let stdio = match (params.command, params.args, params.env) {
-        (Some(command), args, env) => {
-            Some(StdioCommand { command, args: args.unwrap_or_default(), env: env.unwrap_or_default() })
-        }
-        (None, None, None) => None,
-        (None, ..) => {
-            return Err(ErrorObject::invalid_params("command", "is missing; `args` and `env` go with it"));
-        }
-    };
     let mut update = ConnectorUpdate::default();
     update.name = params.name;
     update.url = params.url;
     update.headers = params.headers.map(Headers::into_secret);
-    update.stdio = stdio;
+    update.command = params.command;
+    update.args = params.args;
+    update.env = params.env.map(|env| env.0);
+    update.secret_env = params.secret_env.map(|env| env.0);
     update.disabled = params.disabled;
     update.output_check = params.output_check;
+    update.engine = params.engine;
     update.sign_in = params.oauth.map(OAuthChoice::read).transpose()?;
     update.network = params.network;
     Ok((params.slug, update))

@@ -145,7 +145,7 @@ mod panel {
             }
             next += 1;
         }
-        assert_eq!(wanted.len(), 14, "{wanted:?}");
+        assert_eq!(wanted.len(), 17, "{wanted:?}");
     }
 
     /// The paths of our own files that a text refers to.

@@ -64,12 +64,12 @@ impl Rig {
     pub(super) async fn connect(&self, url: &str) -> Result<Value, TransportError> {
         let mut definition = definition(url);
         definition.network = self.network.clone();
-        let target = DialTarget {
-            definition: Arc::new(definition),
-            authorizer: Arc::new(StaticHeaders::default()),
-            limits: Arc::default(),
-            trace: self.trace.clone(),
-        };
+        let target = DialTarget::new(
+            Arc::new(definition),
+            Arc::new(StaticHeaders::default()),
+            Arc::default(),
+            self.trace.clone(),
+        );
         let transport = HttpDialer::on(&self.stack).dial(target).await?;
         call(&*transport, 1, "ping").await
     }

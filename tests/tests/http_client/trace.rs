@@ -79,12 +79,12 @@ async fn each_way_to_fail_has_its_own_code() {
 async fn the_first_answer_is_noted_whatever_it_says_and_later_ones_are_not() {
     let server = Server::start(|_| async { status(500) }).await;
     let rig = Rig::new();
-    let target = DialTarget {
-        definition: Arc::new(definition(&server.url("/mcp?key=hidden"))),
-        authorizer: Arc::new(Nonces::default()),
-        limits: Arc::default(),
-        trace: rig.trace.clone(),
-    };
+    let target = DialTarget::new(
+        Arc::new(definition(&server.url("/mcp?key=hidden"))),
+        Arc::new(Nonces::default()),
+        Arc::default(),
+        rig.trace.clone(),
+    );
     let transport = HttpDialer::on(&rig.stack).dial(target).await.unwrap();
     for id in 0..3 {
         assert!(matches!(call(&*transport, id, "ping").await, Err(TransportError::Status { .. })));

@@ -33,12 +33,7 @@ pub(crate) async fn transport_with(
 
 /// A transport with an authorizer of its own.
 pub(crate) async fn dial(url: &str, limits: Limits, authorizer: Arc<dyn Authorizer>) -> Arc<dyn Transport> {
-    let target = DialTarget {
-        definition: Arc::new(definition(url)),
-        authorizer,
-        limits: Arc::new(limits),
-        trace: Trace::default(),
-    };
+    let target = DialTarget::new(Arc::new(definition(url)), authorizer, Arc::new(limits), Trace::default());
     HttpDialer::new().dial(target).await.expect("a dial makes no connection")
 }
 

@@ -87,7 +87,11 @@ impl Host {
     }
 
     /// Calls `echo`, which is enabled, on a task of its own.
-    pub(super) fn begin_call(&self, slug: &Slug, text: &str) -> JoinHandle<Result<CallResult, ConnectorError>> {
+    pub(super) fn begin_call(
+        &self,
+        slug: &Slug,
+        text: &str,
+    ) -> JoinHandle<Result<CallResult, ConnectorError>> {
         let manager = self.manager.clone();
         let call = CallRequest::new(slug.clone(), "echo", json!({"text": text}));
         tokio::spawn(async move { manager.call_tool(call).await })

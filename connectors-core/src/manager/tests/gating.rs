@@ -56,13 +56,13 @@ async fn a_policy_denies_every_tool_of_its_connector_at_once() {
     let slug = manager.add(NewConnector::http("One", "http://one", vec![])).await.unwrap().slug;
     manager.enable_tools(&slug, &strings(&["a"])).await.unwrap();
     policy.register("no-one", slug.clone());
-    manager.gates_changed();
+    manager.gates_changed().await;
     let view = manager.tools(&slug).unwrap().remove(0);
     assert_eq!((view.enabled, view.routed), (true, false));
     assert_eq!(view.withheld.as_deref(), Some("denied by the policy rule `no-one`"));
     assert_eq!(manager.status(&slug).unwrap().enabled_count, 0);
     assert!(policy.lift("no-one"));
-    manager.gates_changed();
+    manager.gates_changed().await;
     assert_eq!(manager.status(&slug).unwrap().enabled_count, 1);
 }
 

@@ -219,3 +219,34 @@ async fn shutting_down_closes_every_connection_and_removes_nothing() {
     assert_eq!(manager.status(&slug).unwrap().state, StateName::Disconnected);
     assert_eq!(host.config.load().await.unwrap().len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn connectors_that_are_down_for_want_of_their_secrets_are_dialled_once_these_can_be_had() {
+    let host = Host::new();
+    let tools = Tools::new(&["a"]);
+    host.serve("http://one", &tools.server);
+    let mut guarded = crate::ConnectorDefinition::http(Slug::verbatim("one"), "One", "http://one");
+    guarded.secret_headers = vec!["X-Key".to_owned()];
+    host.config.insert(&guarded).await.unwrap();
+    let unreachable = crate::ConnectorDefinition::http(Slug::verbatim("two"), "Two", "http://nowhere");
+    host.config.insert(&unreachable).await.unwrap();
+    let locked = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let mut store = crate::store::MockCredentialStore::new();
+    store.expect_kind().return_const("vault");
+    let is_locked = Arc::clone(&locked);
+    store.expect_get().returning(move |_| match is_locked.load(Ordering::SeqCst) {
+        true => Err(crate::CredentialError::Locked { store: "vault" }),
+        false => Ok(Some("value".to_owned().into())),
+    });
+    let manager = host.builder().with_credentials(Arc::new(store)).start().await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let status = |slug: &str| manager.status(&Slug::verbatim(slug)).unwrap();
+    assert_eq!((status("one").state, status("two").state), (StateName::Backoff, StateName::Backoff));
+    let attempts = status("two").failed_attempts;
+
+    locked.store(false, Ordering::SeqCst);
+    manager.secrets_available().await;
+    settle().await;
+    assert_eq!(status("one").state, StateName::Ready);
+    assert_eq!(status("two").failed_attempts, attempts, "one that is down for another reason was dialled");
+}

@@ -3,9 +3,14 @@
 mod adding;
 mod calling;
 mod choosing;
+mod environment;
 mod explaining;
 mod gating;
+mod importing;
 mod lifecycle;
+mod observing;
+mod proposing;
+mod reloading;
 mod signing_in;
 mod signing_in_elsewhere;
 mod signing_in_first;

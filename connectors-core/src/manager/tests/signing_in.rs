@@ -173,7 +173,7 @@ async fn a_grant_that_cannot_be_written_leaves_the_one_before() {
     let mut config = MockConfigStore::new();
     config.expect_load().returning(|| Ok(vec![]));
     config.expect_insert().returning(|_| Ok(()));
-    config.expect_replace().returning(|_| {
+    config.expect_compare_and_swap().returning(|_, _| {
         Err(StorageError::Io {
             action: "write",
             file: "f".to_owned(),

@@ -8,7 +8,8 @@ use connectors_core::contract::transport::{PeerAction, ScriptedPeer};
 use connectors_core::protocol::{Incoming, RequestId};
 use connectors_core::transport::{DialTarget, Mirror, OutgoingNotification, OutgoingRequest};
 use connectors_core::{
-    ConnectorDefinition, Dialer, Limits, Slug, StaticHeaders, StdioCommand, Transport, TransportError,
+    ConnectorDefinition, Dialer, Limits, SecretVariable, Slug, StaticHeaders, StdioCommand, Transport,
+    TransportError,
 };
 use connectors_stdio::StdioDialer;
 use futures_util::StreamExt;
@@ -47,6 +48,7 @@ pub(crate) fn definition(command: &str, args: &[&str], env: &[(&str, &str)]) -> 
         command: command.to_owned(),
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
         env: env.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
+        ..StdioCommand::default()
     };
     ConnectorDefinition::stdio(Slug::from_name("local"), "Local", stdio)
 }
@@ -56,14 +58,24 @@ pub(crate) async fn dial(
     definition: ConnectorDefinition,
     limits: Limits,
 ) -> Result<Arc<dyn Transport>, TransportError> {
+    dial_with(definition, limits, &[]).await
+}
+
+/// The same, with variables whose values are secrets.
+pub(crate) async fn dial_with(
+    definition: ConnectorDefinition,
+    limits: Limits,
+    secret: &[(&str, &str)],
+) -> Result<Arc<dyn Transport>, TransportError> {
     let authorizer = Arc::new(StaticHeaders::default());
-    let target = DialTarget {
-        definition: Arc::new(definition),
+    let target = DialTarget::new(
+        Arc::new(definition),
         authorizer,
-        limits: Arc::new(limits),
-        trace: connectors_core::Trace::default(),
-    };
-    StdioDialer::new().dial(target).await
+        Arc::new(limits),
+        connectors_core::Trace::default(),
+    );
+    let secret = secret.iter().map(|(name, value)| SecretVariable::new(*name, *value)).collect();
+    StdioDialer::new().dial(target.with_environment(secret)).await
 }
 
 /// Starts a shell script as a server.

@@ -11,6 +11,9 @@ use connectors_ws::auth::{Token, TokenFile, TokenFileError, token_path};
 use connectors_ws::compose::{self, StartError};
 use connectors_ws::{Dispatcher, Server};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use arguments::{Arguments, Command};
 
@@ -67,7 +70,15 @@ fn log_to_stderr() {
     let filter = wanted.and_then(|wanted| EnvFilter::try_new(wanted).ok());
     let filter = filter.unwrap_or_else(|| EnvFilter::new(DEFAULT_LOG));
     let ansi = io::IsTerminal::is_terminal(&io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(ansi).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(ansi);
+    tracing_subscriber::registry().with(filter).with(filter_fn(may_be_logged)).with(lines).init();
+}
+
+/// False for what has secrets in it whatever is asked for: the WebSocket library logs every message, with its parameters.
+fn may_be_logged(metadata: &tracing::Metadata<'_>) -> bool {
+    let is_of_socket =
+        ["tungstenite", "tokio_tungstenite"].iter().any(|name| metadata.target().starts_with(name));
+    !is_of_socket || *metadata.level() <= tracing::Level::INFO
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

@@ -36,12 +36,12 @@ impl Contender for Connectors {
 
     async fn connect(&self, url: &str) -> Result<Connected> {
         let slug = Slug::verbatim("bench");
-        let target = DialTarget {
-            definition: Arc::new(ConnectorDefinition::http(slug.clone(), "Bench", url)),
-            authorizer: Arc::new(StaticHeaders::default()),
-            limits: Arc::clone(&self.limits),
-            trace: connectors_core::Trace::default(),
-        };
+        let target = DialTarget::new(
+            Arc::new(ConnectorDefinition::http(slug.clone(), "Bench", url)),
+            Arc::new(StaticHeaders::default()),
+            Arc::clone(&self.limits),
+            connectors_core::Trace::default(),
+        );
         let transport = self.dialer.dial(target).await?;
         let options = ClientOptions::new(slug).with_limits(Arc::clone(&self.limits)).with_era(self.era);
         let (client, _signals) = McpClient::connect(transport, options).await?;

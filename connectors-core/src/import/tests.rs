@@ -1,0 +1,186 @@
+use serde_json::{Value, json};
+
+use super::clear::{SeenUrl, hidden_argument, secret_arguments, see_url};
+use super::*;
+use crate::manager::NewEndpoint;
+
+const TOKEN: &str = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+
+fn wanted(name: &str, secret: bool, default: Option<&str>) -> Part {
+    let default = default.map(SecretString::from);
+    Part::Wanted(Placeholder {
+        name: name.into(),
+        description: Some(format!("The\u{202e} {name}")),
+        secret,
+        default,
+    })
+}
+
+fn filled(name: &str, value: &str) -> Part {
+    Part::Filled { name: name.into(), value: value.into() }
+}
+
+fn text(text: &str) -> Template {
+    Template::written(text)
+}
+
+fn http(url: Template, headers: Vec<(&str, Template)>) -> FoundConnector {
+    let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    FoundConnector::new("remote", FoundEndpoint::Http { url, headers })
+}
+
+fn stdio(args: Vec<Template>, env: Vec<(&str, Template)>) -> FoundConnector {
+    let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    FoundConnector::new("local", FoundEndpoint::Stdio { command: text("npx"), args, env })
+}
+
+fn shown(found: FoundConnector) -> Value {
+    let mut file = FoundFile::new("s", "cursor", "/p");
+    file.connectors = vec![found];
+    serde_json::to_value(ImportableFile::of(&file, |_| None)).unwrap()["connectors"][0].clone()
+}
+
+fn refusal(found: &FoundConnector, values: &[(&str, &str)]) -> Option<Refusal> {
+    plan(found, &entered(values), false).err()
+}
+
+fn entered(values: &[(&str, &str)]) -> BTreeMap<String, SecretString> {
+    values.iter().map(|(name, value)| ((*name).to_owned(), SecretString::from(*value))).collect()
+}
+
+#[test]
+fn a_remote_server_is_shown_without_its_values() {
+    let bearer = Template::new(vec![Part::Written("Bearer ".into()), wanted("TOKEN", true, None)]);
+    let url = Template::new(vec![
+        filled("HOST", "https://secret.test"),
+        Part::Written("/mcp?token=hunter2&a=b".into()),
+    ]);
+    let mut found = http(url, vec![("Authorization", bearer), ("X-Key", text("hunter2"))]);
+    found.notes = vec!["one".into(), "two".into()];
+    assert_eq!(
+        shown(found),
+        json!({
+            "name": "remote", "transport": "http", "url": "${HOST}/mcp?token=…&a=b", "headers": ["Authorization", "X-Key"],
+            "disabled": false, "secrets": ["Authorization", "X-Key"],
+            "wanted": [{"name": "TOKEN", "description": "The TOKEN"}], "uses": ["HOST"], "plain_secrets": ["URL"],
+            "note": "one; two"
+        })
+    );
+}
+
+#[test]
+fn a_local_server_is_shown_without_its_secrets() {
+    let args = vec![
+        text("--api-key"),
+        text("hunter2"),
+        text("--token=hunter2"),
+        text(TOKEN),
+        text("postgresql://u:hunter2@db.test/x"),
+        Template::new(vec![Part::Written("--root=".into()), filled("HOME", "/u")]),
+        Template::new(vec![filled("MY_TOKEN", "hunter2")]),
+    ];
+    let env = vec![
+        ("LOG", text("info")),
+        ("GITHUB_TOKEN", text("hunter2")),
+        ("REGION", Template::new(vec![wanted("R", false, None)])),
+    ];
+    assert_eq!(
+        shown(stdio(args, env)),
+        json!({
+            "name": "local", "transport": "stdio", "command": "npx",
+            "args": ["--api-key", "…", "--token=…", "…", "…", "--root=${HOME}", "${MY_TOKEN}"],
+            "env": ["LOG", "GITHUB_TOKEN", "REGION"], "disabled": false, "secrets": ["GITHUB_TOKEN", "REGION"],
+            "wanted": [{"name": "R", "description": "The R"}], "uses": ["HOME", "MY_TOKEN"],
+            "plain_secrets": ["argument 2", "argument 3", "argument 4", "argument 5", "argument 7"]
+        })
+    );
+}
+
+#[test]
+fn nothing_of_what_was_found_can_be_printed() {
+    let parts =
+        vec![Part::Written("hunter2".into()), filled("A", "hunter2"), wanted("B", true, Some("hunter2"))];
+    let printed = format!("{:?}", http(Template::new(parts.clone()), vec![("X", Template::new(parts))]));
+    assert!(!printed.contains("hunter2"), "{printed}");
+}
+
+#[test]
+fn variables_that_are_secrets_or_were_entered_go_to_the_secret_store() {
+    let env = vec![
+        ("LOG", text("info")),
+        ("GITHUB_TOKEN", text("t")),
+        ("PLAIN", Template::new(vec![filled("HOME", "/u")])),
+        ("FROM", Template::new(vec![filled("API_TOKEN", "abc")])),
+        ("REGION", Template::new(vec![wanted("input:region", false, Some("eu"))])),
+        ("OTHER", Template::new(vec![wanted("other", false, Some("eu"))])),
+    ];
+    let mut found = stdio(vec![text("-y")], env);
+    found.disabled = true;
+    let new = plan(&found, &entered(&[("other", "us")]), false).unwrap();
+    let NewEndpoint::Stdio(command) = &new.endpoint else { panic!("{new:?}") };
+    let plain: Vec<_> = command.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let secret: Vec<_> = new.secret_env.iter().map(|variable| variable.name.as_str()).collect();
+    assert_eq!(plain, ["LOG=info", "PLAIN=/u", "REGION=eu"]);
+    assert_eq!(secret, ["GITHUB_TOKEN", "FROM", "OTHER"]);
+    assert_eq!(
+        (new.name.as_str(), new.disabled, command.args.clone()),
+        ("local", true, vec!["-y".to_owned()])
+    );
+}
+
+#[test]
+fn what_is_missing_is_named_once_and_can_be_given() {
+    let bearer = Template::new(vec![wanted("TOKEN", true, None), wanted("ORG", false, None)]);
+    let found = http(text("https://a.test/mcp"), vec![("A", bearer.clone()), ("B", bearer)]);
+    assert_eq!(refusal(&found, &[]), Some(Refusal::Missing(vec!["TOKEN".into(), "ORG".into()])));
+    assert_eq!(refusal(&found, &[("TOKEN", "t"), ("ORG", "o")]), None);
+}
+
+#[test]
+fn a_secret_stays_in_a_url_or_an_argument_only_where_the_user_insists() {
+    for (found, place) in [
+        (http(text("https://a.test/mcp?api_key=hunter2"), vec![]), "URL"),
+        (http(text(&format!("https://a.test/s/{TOKEN}/mcp")), vec![]), "URL"),
+        (
+            http(
+                Template::new(vec![Part::Written("https://a.test/?k=".into()), wanted("K", true, Some("x"))]),
+                vec![],
+            ),
+            "URL",
+        ),
+        (stdio(vec![text("--password"), text("hunter2")], vec![]), "argument 2"),
+        (stdio(vec![Template::new(vec![filled("DB_PASSWORD", "hunter2")])], vec![]), "argument 1"),
+    ] {
+        assert_eq!(refusal(&found, &[]), Some(Refusal::PlainSecrets(vec![place.to_owned()])), "{found:?}");
+        assert!(plan(&found, &BTreeMap::new(), true).is_ok());
+    }
+    let user = http(text("https://u:hunter2@a.test/mcp"), vec![]);
+    assert_eq!(plan(&user, &BTreeMap::new(), true).err(), Some(Refusal::UserInUrl));
+    assert_eq!(shown(user)["url"], "https://…@a.test/mcp");
+}
+
+#[test]
+fn urls_are_seen_for_what_they_hide() {
+    let see = |url: &str| {
+        let SeenUrl { shown, has_user, has_secret } = see_url(url);
+        (shown, has_user, has_secret)
+    };
+    for url in ["https://a.test", "https://a.test/mcp/?tenant=x&b#c", "http://[::1]:8080/mcp", "no url", ""] {
+        assert_eq!(see(url), (url.to_owned(), false, false));
+    }
+    assert_eq!(see("https://u@a.test/"), ("https://…@a.test/".to_owned(), true, false));
+    assert_eq!(see("https://a.test/?x@y"), ("https://a.test/?x@y".to_owned(), false, false));
+    assert_eq!(
+        see("https://a.test/#access_token=hunter2"),
+        ("https://a.test/#access_token=…".to_owned(), false, true)
+    );
+}
+
+#[test]
+fn an_option_says_what_the_argument_after_it_is() {
+    assert_eq!(
+        secret_arguments(&["--token", "abc", "--verbose", "abc", "-e", "API_KEY=abc"]),
+        [false, true, false, false, false, true]
+    );
+    assert_eq!([hidden_argument("--token=abc"), hidden_argument("abc")], ["--token=…", "…"]);
+}

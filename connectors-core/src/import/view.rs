@@ -1,0 +1,234 @@
+//! What is shown of what was found: names, and no secret value.
+
+use std::collections::BTreeMap;
+
+use secrecy::ExposeSecret;
+use serde::Serialize;
+
+use super::clear::{hidden_argument, secret_arguments, see_url};
+use super::plan::{Draft, DraftEndpoint, draft};
+use super::template::Template;
+use super::{FoundConnector, FoundEndpoint, FoundFile, MAX_TEXT, Refusal, shown_name};
+use crate::names::Slug;
+use crate::text::display;
+
+/// Most arguments, variables or headers that are shown of an entry.
+const MAX_LISTED: usize = 200;
+
+/// A file that defines servers, or should.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct ImportableFile {
+    /// Names it, for `connectors.import`.
+    pub source: String,
+    /// Whose file it is: `claude_code`, `claude_desktop`, `codex`, `cursor`, `goose`, `mcp_json`, `vscode` or `windsurf`.
+    pub client: &'static str,
+    /// Where it is.
+    pub path: String,
+    /// The project that this part of it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// What is wrong with the whole file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// The line of the problem, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// The column of the problem, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+    /// What it defines, in its order.
+    pub connectors: Vec<ImportableConnector>,
+}
+
+/// A server that another client knows. Holds no secret value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct ImportableConnector {
+    /// Its name in the file, for `connectors.import`.
+    pub name: String,
+    /// `http` or `stdio`; absent where the file does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transport: Option<&'static str>,
+    /// The MCP endpoint, with what looks like a secret hidden.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The executable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// Its arguments, with what looks like a secret hidden.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Names of the variables that are set for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// Names of the headers that are sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<String>,
+    /// True if the client has it switched off; it stays so.
+    pub disabled: bool,
+    /// Names of the headers and variables whose values go to the secret store.
+    pub secrets: Vec<String>,
+    /// What the user has to give.
+    pub wanted: Vec<WantedValue>,
+    /// Variables of the daemon's environment, and folders, that are filled in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<String>,
+    /// Where the settings would hold what looks like a secret in the clear: `URL`, `argument 2`. Taken over only with
+    /// `allow_plain_secrets`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plain_secrets: Vec<String>,
+    /// The connector that leads to the same place already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub existing: Option<Slug>,
+    /// Why it cannot be taken over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What is not taken over, or is changed on the way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// A value that the user has to give before an entry can be taken over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct WantedValue {
+    /// Its name, for `values`.
+    pub name: String,
+    /// What the file says of it. Untrusted, made fit for display.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// True if it may be left out: the file has a value of its own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+}
+
+impl ImportableFile {
+    /// Shows a file; `existing` finds the connector that leads to the same place as an entry.
+    pub(crate) fn of(file: &FoundFile, existing: impl Fn(&FoundConnector) -> Option<Slug>) -> Self {
+        let (problem, position) = match &file.problem {
+            Some(problem) => (Some(display(&problem.problem, MAX_TEXT)), problem.position),
+            None => (None, None),
+        };
+        Self {
+            source: file.source.clone(),
+            client: file.client,
+            path: display(&file.path, MAX_TEXT),
+            project: file.project.as_deref().map(|project| display(project, MAX_TEXT)),
+            problem,
+            line: position.map(|(line, _)| line),
+            column: position.map(|(_, column)| column),
+            connectors: file
+                .connectors
+                .iter()
+                .map(|found| ImportableConnector::of(found, existing(found)))
+                .collect(),
+        }
+    }
+}
+
+impl ImportableConnector {
+    fn of(found: &FoundConnector, existing: Option<Slug>) -> Self {
+        let Draft { endpoint, plain_secrets, has_user, .. } = draft(found, &BTreeMap::new());
+        let problem = found.problem.clone().or_else(|| has_user.then(|| Refusal::UserInUrl.to_string()));
+        let mut shown = Self {
+            name: shown_name(&found.name),
+            transport: None,
+            url: None,
+            command: None,
+            args: Vec::new(),
+            env: Vec::new(),
+            headers: Vec::new(),
+            disabled: found.disabled,
+            secrets: Vec::new(),
+            wanted: wanted(found),
+            uses: uses(found),
+            plain_secrets,
+            existing,
+            problem: problem.map(|problem| display(&problem, MAX_TEXT)),
+            note: (!found.notes.is_empty()).then(|| display(&found.notes.join("; "), MAX_TEXT)),
+        };
+        match (&found.endpoint, endpoint) {
+            (Some(FoundEndpoint::Http { url, .. }), Some(DraftEndpoint::Http { headers, .. })) => {
+                shown.transport = Some("http");
+                shown.url = Some(display(&see_url(&url.source_text()).shown, MAX_TEXT));
+                shown.headers = names(headers.iter().map(|(name, _)| name));
+                shown.secrets = shown.headers.clone();
+            }
+            (
+                Some(FoundEndpoint::Stdio { command, args, .. }),
+                Some(DraftEndpoint::Stdio { env, args: filled, .. }),
+            ) => {
+                shown.transport = Some("stdio");
+                let command = [command.source_text()];
+                let hidden = secret_arguments(&command)[0];
+                shown.command =
+                    Some(if hidden { hidden_argument(&command[0]) } else { display(&command[0], MAX_TEXT) });
+                shown.args = arguments(args, &filled);
+                shown.env = names(env.iter().map(|variable| &variable.name));
+                let secret = env.iter().filter(|variable| variable.is_secret);
+                shown.secrets = names(secret.map(|variable| &variable.name));
+            }
+            _ => {}
+        }
+        shown
+    }
+}
+
+/// The arguments by the names of what is filled in. One that looks like a secret, as written or filled in, is hidden.
+fn arguments(args: &[Template], filled: &[secrecy::SecretString]) -> Vec<String> {
+    let written: Vec<String> = args.iter().map(Template::source_text).collect();
+    let filled: Vec<&str> = filled.iter().map(|arg| arg.expose_secret()).collect();
+    let by_text = secret_arguments(&written);
+    let by_value = secret_arguments(&filled);
+    let show = |((text, template), (by_text, by_value)): ((&String, &Template), (bool, bool))| {
+        // What is filled in is not in the text: only what is written there can give something away.
+        let is_written = template.filled().next().is_none();
+        let text = if by_text || by_value && is_written { hidden_argument(text) } else { text.clone() };
+        display(&text, MAX_TEXT)
+    };
+    written.iter().zip(args).zip(by_text.into_iter().zip(by_value)).take(MAX_LISTED).map(show).collect()
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
+    names.take(MAX_LISTED).map(|name| shown_name(name)).collect()
+}
+
+fn templates(found: &FoundConnector) -> Vec<&Template> {
+    match &found.endpoint {
+        Some(FoundEndpoint::Http { url, headers }) => {
+            std::iter::once(url).chain(headers.iter().map(|(_, value)| value)).collect()
+        }
+        Some(FoundEndpoint::Stdio { command, args, env }) => {
+            std::iter::once(command).chain(args).chain(env.iter().map(|(_, value)| value)).collect()
+        }
+        None => Vec::new(),
+    }
+}
+
+fn wanted(found: &FoundConnector) -> Vec<WantedValue> {
+    let mut wanted: Vec<WantedValue> = Vec::new();
+    for placeholder in templates(found).into_iter().flat_map(Template::wanted) {
+        if wanted.len() < MAX_LISTED && !wanted.iter().any(|known| known.name == placeholder.name) {
+            wanted.push(WantedValue {
+                name: placeholder.name.clone(),
+                description: placeholder.description.as_deref().map(|text| display(text, MAX_TEXT)),
+                optional: placeholder.default.is_some(),
+            });
+        }
+    }
+    wanted
+}
+
+fn uses(found: &FoundConnector) -> Vec<String> {
+    let mut uses: Vec<String> = Vec::new();
+    for name in templates(found).into_iter().flat_map(Template::filled) {
+        let name = shown_name(name);
+        if uses.len() < MAX_LISTED && !uses.contains(&name) {
+            uses.push(name);
+        }
+    }
+    uses
+}

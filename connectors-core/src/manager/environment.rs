@@ -1,0 +1,280 @@
+//! Environment variables of local servers whose values are secrets: which they are, and where they go.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::cell::Cell;
+use super::request::ConnectorUpdate;
+use super::secrets::SecretChange;
+use super::shared::Shared;
+use crate::definition::{ConnectorDefinition, SecretVariable, StdioCommand};
+use crate::error::{ConnectorError, CredentialError};
+use crate::names::Slug;
+use crate::secret_like::looks_secret;
+use crate::store::CredentialKey;
+use crate::transport::InvalidDefinition;
+
+/// What is to become of an environment: variables in the definition, and names of those in the secret store.
+#[derive(Default)]
+struct Environment {
+    plain: BTreeMap<String, String>,
+    secret: Vec<String>,
+}
+
+impl Environment {
+    /// A variable with its value: what looks like a secret goes to the secret store, and so does what is called one.
+    fn set(&mut self, name: &str, value: &SecretString, is_secret: bool, secrets: &mut SecretChange) {
+        let text = value.expose_secret();
+        self.remove(name);
+        // What is empty keeps no secret, and not every store can hold it.
+        if !text.is_empty() && (is_secret || looks_secret(name, text)) {
+            self.secret.push(name.to_owned());
+            secrets.put(CredentialKey::env_name(name), value.clone());
+        } else {
+            self.plain.insert(name.to_owned(), text.to_owned());
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.plain.remove(name);
+        self.secret.retain(|other| other != name);
+    }
+
+    /// Checks what a transport cannot see, and puts it into the command.
+    fn finish(self, command: &mut StdioCommand) -> Result<(), InvalidDefinition> {
+        let mut seen = HashSet::new();
+        if let Some(name) = self.secret.iter().find(|name| !seen.insert(name.to_ascii_lowercase())) {
+            return Err(invalid(
+                name,
+                "differs from another one in capitals only, which not every secret store tells apart",
+            ));
+        }
+        command.env = self.plain;
+        command.secret_env = self.secret;
+        Ok(())
+    }
+}
+
+/// Sorts the environment of a new connector: `given` are secrets, and of the command's own those that look like it.
+pub(super) fn sorted(
+    command: &mut StdioCommand,
+    given: &[SecretVariable],
+    secrets: &mut SecretChange,
+) -> Result<(), InvalidDefinition> {
+    let mut environment = Environment::default();
+    for (name, value) in &command.env {
+        let value = SecretString::from(value.as_str());
+        check(name, &value)?;
+        environment.set(name, &value, false, secrets);
+    }
+    for SecretVariable { name, value } in given {
+        check(name, value)?;
+        if command.env.contains_key(name) || environment.secret.contains(name) {
+            return Err(invalid(name, "is there twice"));
+        }
+        environment.set(name, value, true, secrets);
+    }
+    environment.finish(command)
+}
+
+/// A command as it is to be after an update.
+pub(super) fn updated(
+    before: &StdioCommand,
+    update: &ConnectorUpdate,
+    secrets: &mut SecretChange,
+) -> Result<StdioCommand, InvalidDefinition> {
+    let mut after = before.clone();
+    if let Some(command) = &update.command {
+        after.command.clone_from(command);
+    }
+    if let Some(args) = &update.args {
+        after.args.clone_from(args);
+    }
+    if update.env.is_none() && update.secret_env.is_none() {
+        return Ok(after);
+    }
+    let (empty_env, empty_secret) = (BTreeMap::new(), BTreeMap::new());
+    let env = update.env.as_ref().unwrap_or(&empty_env);
+    let secret_env = update.secret_env.as_ref().unwrap_or(&empty_secret);
+    if let Some(name) = secret_env.keys().find(|name| env.contains_key(*name)) {
+        return Err(invalid(name, "is there twice"));
+    }
+    // Without a new `env`, what is not mentioned stays.
+    let is_kept = |name: &String| {
+        update.env.is_none() || [env, secret_env].iter().any(|given| matches!(given.get(name), Some(None)))
+    };
+    let mut environment = Environment {
+        plain: before
+            .env
+            .iter()
+            .filter(|(name, _)| is_kept(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+        secret: before.secret_env.iter().filter(|name| is_kept(name)).cloned().collect(),
+    };
+    for (given, is_secret) in [(env, false), (secret_env, true)] {
+        for (name, value) in given {
+            match value {
+                Some(value) => {
+                    check(name, value)?;
+                    environment.set(name, value, is_secret, secrets);
+                }
+                None if before.secret_env.contains(name) => {}
+                None => {
+                    let Some(value) = before.env.get(name) else {
+                        return Err(invalid(name, "has no value that could be kept"));
+                    };
+                    if is_secret {
+                        environment.set(name, &SecretString::from(value.as_str()), true, secrets);
+                    }
+                }
+            }
+        }
+    }
+    environment.finish(&mut after)?;
+    Ok(after)
+}
+
+/// The accounts of variables that a definition no longer keeps in the secret store.
+pub(super) fn dropped(before: &ConnectorDefinition, after: &ConnectorDefinition) -> Vec<String> {
+    let is_gone = |name: &&String| !secret_names(after).contains(name);
+    secret_names(before).iter().filter(is_gone).map(|name| CredentialKey::env_name(name)).collect()
+}
+
+/// The variables of a definition whose values are in the secret store.
+pub(super) fn secret_names(definition: &ConnectorDefinition) -> &[String] {
+    definition.stdio.as_ref().map(|stdio| stdio.secret_env.as_slice()).unwrap_or_default()
+}
+
+/// The variables of a definition that look like secrets, and stand in it.
+pub(super) fn plaintext_secrets(definition: &ConnectorDefinition) -> Vec<String> {
+    let variables = definition.stdio.iter().flat_map(|stdio| &stdio.env);
+    variables.filter(|(name, value)| looks_secret(name, value)).map(|(name, _)| name.clone()).collect()
+}
+
+fn check(name: &str, value: &SecretString) -> Result<(), InvalidDefinition> {
+    match value.expose_secret().contains('\0') {
+        true => Err(invalid(name, "has a value with a NUL character")),
+        false => Ok(()),
+    }
+}
+
+fn invalid(name: &str, problem: &str) -> InvalidDefinition {
+    let name = crate::text::display(name, 60);
+    InvalidDefinition { field: "env", problem: format!("the variable {name:?} {problem}") }
+}
+
+impl Shared {
+    /// The variables of a local server whose values are in the secret store.
+    pub(super) async fn secret_environment(
+        &self,
+        definition: &ConnectorDefinition,
+    ) -> Result<Vec<SecretVariable>, ConnectorError> {
+        let names = secret_names(definition);
+        let mut variables = Vec::with_capacity(names.len());
+        for name in names {
+            let key = CredentialKey::env(&definition.slug, name);
+            let value = self
+                .credentials
+                .get(&key)
+                .await?
+                .ok_or_else(|| missing(&definition.slug, name, self.credentials.kind()))?;
+            variables.push(SecretVariable { name: name.clone(), value });
+        }
+        Ok(variables)
+    }
+
+    /// Moves variables of a local server from its definition to the secret store: those named, or all that look like secrets.
+    /// After an error everything is as it was.
+    pub(super) async fn protect(
+        self: Arc<Self>,
+        cell: Arc<Cell>,
+        names: Option<Vec<String>>,
+    ) -> Result<(), ConnectorError> {
+        let definition = cell.definition.load_full();
+        let Some(stdio) = &definition.stdio else {
+            let problem = "this is an HTTP connector: it has no environment".to_owned();
+            return Err(InvalidDefinition { field: "slug", problem }.into());
+        };
+        let names = names.unwrap_or_else(|| plaintext_secrets(&definition));
+        let mut moved = BTreeMap::new();
+        for name in names {
+            match stdio.env.get(&name) {
+                Some(value) => drop(moved.insert(name, value.clone())),
+                None if stdio.secret_env.contains(&name) => {}
+                None => {
+                    let problem = format!("there is no variable {:?}", crate::text::display(&name, 60));
+                    return Err(InvalidDefinition { field: "names", problem }.into());
+                }
+            }
+        }
+        if moved.is_empty() {
+            return Ok(());
+        }
+        let (mut after, mut secrets) = (definition.as_ref().clone(), SecretChange::default());
+        move_out(&mut after, &moved);
+        for (name, value) in &moved {
+            secrets.put(CredentialKey::env_name(name), SecretString::from(value.as_str()));
+        }
+        self.dialer(&after)?.check(&after)?;
+        let replaces_stored = moved.keys().any(|name| stdio.secret_env.contains(name));
+        let replaced = self.change_secrets(&cell.slug, &secrets).await?;
+        let edited = match self.read_back(&cell.slug, &moved).await {
+            Ok(()) => self.edit(&cell, move |definition| move_out(definition, &moved)).await,
+            Err(error) => Err(error.into()),
+        };
+        let failure = match edited {
+            Ok(true) if replaces_stored => return cell.redial().await,
+            // The process has what it would be given now.
+            Ok(true) => return Ok(()),
+            Ok(false) => {
+                let problem = "its variables have changed meanwhile; look at them again".to_owned();
+                InvalidDefinition { field: "slug", problem }.into()
+            }
+            Err(error) => error,
+        };
+        self.undo(replaced, &failure).await;
+        Err(failure)
+    }
+
+    /// Makes sure that the store gives back what was written to it: the file is about to lose the only other copy.
+    async fn read_back(&self, slug: &Slug, moved: &BTreeMap<String, String>) -> Result<(), CredentialError> {
+        for (name, value) in moved {
+            let stored = self.credentials.get(&CredentialKey::env(slug, name)).await?;
+            if stored.as_ref().map(ExposeSecret::expose_secret) != Some(value.as_str()) {
+                let reason = "it does not give back what was just written to it".to_owned();
+                return Err(CredentialError::Unavailable { store: self.credentials.kind(), reason });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes variables out of a definition's plain ones; false, with nothing done, if one has another value by now.
+fn move_out(definition: &mut ConnectorDefinition, moved: &BTreeMap<String, String>) -> bool {
+    let Some(stdio) = &mut definition.stdio else { return false };
+    if moved.iter().any(|(name, value)| stdio.env.get(name) != Some(value)) {
+        return false;
+    }
+    for name in moved.keys() {
+        stdio.env.remove(name);
+        if !stdio.secret_env.contains(name) {
+            stdio.secret_env.push(name.clone());
+        }
+    }
+    true
+}
+
+fn missing(slug: &Slug, name: &str, store: &str) -> ConnectorError {
+    ConnectorError::Authorization {
+        slug: slug.clone(),
+        detail: "secret_missing",
+        problem: format!(
+            "the value of its variable {} is not in the {store}",
+            crate::text::display(name, 60)
+        ),
+        remedy: "enter the variable's value again".into(),
+    }
+}

@@ -1,0 +1,106 @@
+//! What other clients have configured: showing it, and taking it over.
+
+use std::sync::Arc;
+
+use super::cell::Cell;
+use super::shared::Shared;
+use crate::definition::ConnectorDefinition;
+use crate::error::ConnectorError;
+use crate::import::{
+    Destination, FoundConnector, FoundFile, ImportRequest, ImportableFile, SkippedImport, plan, shown_name,
+};
+use crate::manager::NewEndpoint;
+use crate::names::Slug;
+use crate::transport::InvalidDefinition;
+
+/// The cells that an import has made, and what it has left out.
+pub(super) struct Imported {
+    pub(super) cells: Vec<Arc<Cell>>,
+    pub(super) skipped: Vec<SkippedImport>,
+}
+
+impl Shared {
+    /// What there is. Reaches no server.
+    pub(super) async fn importable(&self) -> Vec<ImportableFile> {
+        let files = self.found().await;
+        let existing = |found: &FoundConnector| self.leading_to(&Destination::of(found)?);
+        files.iter().map(|file| ImportableFile::of(file, existing)).collect()
+    }
+
+    /// Takes entries over, each on its own; the file is read again.
+    pub(super) async fn import(self: Arc<Self>, request: ImportRequest) -> Result<Imported, ConnectorError> {
+        let file = self.source(&request.source).await?;
+        let mut imported = Imported { cells: Vec::new(), skipped: Vec::new() };
+        let wanted = |found: &FoundConnector| {
+            request.names.as_ref().is_none_or(|names| names.contains(&shown_name(&found.name)))
+        };
+        for found in file.connectors.iter().filter(|found| wanted(found)) {
+            match self.take_over(found, &request).await {
+                Ok(cell) => imported.cells.push(cell),
+                Err(reason) => imported.skipped.push(SkippedImport { name: shown_name(&found.name), reason }),
+            }
+        }
+        for name in request.names.iter().flatten() {
+            if !file.connectors.iter().any(|found| shown_name(&found.name) == *name) {
+                let reason = "the file has no entry of this name".to_owned();
+                imported.skipped.push(SkippedImport { name: shown_name(name), reason });
+            }
+        }
+        Ok(imported)
+    }
+
+    /// One entry. What keeps it from being taken over is for the user to read.
+    async fn take_over(
+        self: &Arc<Self>,
+        found: &FoundConnector,
+        request: &ImportRequest,
+    ) -> Result<Arc<Cell>, String> {
+        let new = plan(found, &request.values, request.allow_plain_secrets)
+            .map_err(|refusal| refusal.to_string())?;
+        let destination = match &new.endpoint {
+            NewEndpoint::Http { url, .. } => Destination::url(url),
+            NewEndpoint::Stdio(stdio) => Destination::Command(stdio.command.clone(), stdio.args.clone()),
+        };
+        if let Some(slug) = self.leading_to(&destination).filter(|_| !request.again) {
+            return Err(format!("the connector `{slug}` leads to the same place"));
+        }
+        Arc::clone(self).create(new).await.map_err(|error| match error.remedy() {
+            Some(remedy) => format!("{error}; {remedy}"),
+            None => error.to_string(),
+        })
+    }
+
+    async fn found(&self) -> Vec<FoundFile> {
+        match &self.imports {
+            Some(source) => source.find().await,
+            None => Vec::new(),
+        }
+    }
+
+    async fn source(&self, source: &str) -> Result<FoundFile, ConnectorError> {
+        let invalid = |problem: String| InvalidDefinition { field: "source", problem };
+        let file = self.found().await.into_iter().find(|file| file.source == source);
+        let file = file
+            .ok_or_else(|| invalid("there is no such file any more, or it defines no servers".to_owned()))?;
+        match &file.problem {
+            Some(problem) if file.connectors.is_empty() => {
+                let at = problem.position.map(|(line, column)| format!(" (line {line}, column {column})"));
+                Err(invalid(format!("{}{}", problem.problem, at.unwrap_or_default())).into())
+            }
+            _ => Ok(file),
+        }
+    }
+
+    /// The connector that leads to this place.
+    fn leading_to(&self, destination: &Destination) -> Option<Slug> {
+        let leads_there = |definition: &ConnectorDefinition| match (&definition.stdio, destination) {
+            (None, Destination::Url(_)) => Destination::url(&definition.url) == *destination,
+            (Some(stdio), Destination::Command(command, args)) => {
+                (&stdio.command, &stdio.args) == (command, args)
+            }
+            _ => false,
+        };
+        let cells = self.cells.load();
+        cells.iter().find(|cell| leads_there(&cell.definition.load())).map(|cell| cell.slug.clone())
+    }
+}

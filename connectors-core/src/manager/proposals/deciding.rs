@@ -1,0 +1,189 @@
+//! What the user decides about a proposal.
+
+use std::sync::Arc;
+
+use super::super::cell::Cell;
+use super::super::environment;
+use super::super::secrets::SecretChange;
+use super::super::shared::Shared;
+use super::Known;
+use crate::definition::ConnectorDefinition;
+use crate::error::{ConnectorError, StorageError};
+use crate::names::Slug;
+use crate::proposal::{Proposal, ProposalSource};
+use crate::trace::Trace;
+use crate::transport::InvalidDefinition;
+
+impl Shared {
+    /// Makes a proposal the user's own, or what it says now what the user's own says.
+    pub(in super::super) async fn accept_proposal(
+        self: Arc<Self>,
+        slug: Slug,
+        hash: Option<String>,
+    ) -> Result<Arc<Cell>, ConnectorError> {
+        let shown = match hash {
+            Some(hash) => hash,
+            None => {
+                self.proposals.known.load().entry(&slug).ok_or_else(|| nothing_proposed(&slug))?.hash.clone()
+            }
+        };
+        // What is accepted is what the file says now, and that has to be what was shown.
+        self.read_proposals().await?;
+        let known = self.proposals.known.load_full();
+        let cell = self.cells.load().iter().find(|cell| cell.slug == slug).cloned();
+        if let Some(cell) = &cell
+            && accepted_hash(&cell.definition.load()) == Some(shown.as_str())
+        {
+            return Ok(Arc::clone(cell));
+        }
+        let proposal = known.entry(&slug).ok_or_else(|| nothing_proposed(&slug))?;
+        if proposal.hash != shown {
+            return Err(has_changed(&slug));
+        }
+        let cell = match cell {
+            None => self.add_proposal(Arc::clone(proposal)).await?,
+            Some(cell) if cell.definition.load().proposal.is_none() => return Err(nothing_proposed(&slug)),
+            Some(cell) => {
+                Arc::clone(&self).succeed(Arc::clone(&cell), Arc::clone(proposal)).await?;
+                cell
+            }
+        };
+        if known.rejected.contains(&shown)
+            && let Err(error) = self.remember(Arc::clone(proposal), false).await
+        {
+            // The connector is there, and so is never shown as proposed: only its removal would show a difference.
+            tracing::warn!(%slug, %error, "that a proposal was once rejected could not be forgotten");
+        }
+        Ok(cell)
+    }
+
+    /// Stores a proposal as a connector of the user's and starts it. After an error it is still proposed.
+    async fn add_proposal(self: &Arc<Self>, proposal: Arc<Proposal>) -> Result<Arc<Cell>, ConnectorError> {
+        let definition = proposal.definition.clone();
+        let slug = definition.slug.clone();
+        let on_disk = self.config.load().await;
+        self.note_storage(&on_disk);
+        let is_taken = on_disk?.iter().any(|other| other.slug == slug);
+        // What an earlier connector of that name may have left is not for whoever wrote the file. The secrets of one that
+        // another process has just added are its own.
+        let replaced = match is_taken {
+            false => self.change_secrets(&slug, &self.leftovers(&definition).await?).await?,
+            true => self.change_secrets(&slug, &SecretChange::default()).await?,
+        };
+        let shared = Arc::clone(self);
+        let added = self.serial.run(async move { shared.insert_proposal(definition).await }).await;
+        if let Err(error) = &added {
+            self.undo(replaced, error).await;
+        }
+        added
+    }
+
+    /// The secrets that are there under the names that the definition, or a sign-in, would use.
+    async fn leftovers(&self, definition: &ConnectorDefinition) -> Result<SecretChange, ConnectorError> {
+        if definition.stdio.is_some() && environment::secret_names(definition).is_empty() {
+            // Nothing of it is ever read, so the store need not be there.
+            return Ok(SecretChange::default());
+        }
+        self.without_secrets(definition).await
+    }
+
+    /// In a job of the serial only.
+    async fn insert_proposal(
+        self: &Arc<Self>,
+        definition: ConnectorDefinition,
+    ) -> Result<Arc<Cell>, ConnectorError> {
+        let slug = definition.slug.clone();
+        let hash = accepted_hash(&definition).map(ToOwned::to_owned);
+        let is_same = |other: &ConnectorDefinition| accepted_hash(other) == hash.as_deref();
+        let present = self.cells.load().iter().find(|cell| cell.slug == slug).cloned();
+        if let Some(cell) = present {
+            // Accepted twice at once, or added meanwhile.
+            return if is_same(&cell.definition.load()) {
+                Ok(cell)
+            } else {
+                Err(StorageError::SlugTaken(slug).into())
+            };
+        }
+        match self.config.insert(&definition).await {
+            Ok(()) => Ok(self.adopt(definition, Trace::default())),
+            Err(StorageError::SlugTaken(slug)) => {
+                // Another process may have accepted it, too.
+                let found = self.config.load().await?.into_iter().find(|other| other.slug == slug);
+                match found.filter(is_same) {
+                    Some(accepted) => Ok(self.adopt(accepted, Trace::default())),
+                    None => Err(StorageError::SlugTaken(slug).into()),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Remembers that the user does not want what is proposed.
+    pub(in super::super) async fn reject_proposal(self: Arc<Self>, slug: Slug) -> Result<(), ConnectorError> {
+        let known = self.proposals.known.load_full();
+        let proposal = match self.cells.load().iter().find(|cell| cell.slug == slug) {
+            Some(cell) => known.successor(&cell.definition.load()).cloned(),
+            None => known.entry(&slug).cloned(),
+        };
+        self.remember(proposal.ok_or_else(|| nothing_proposed(&slug))?, true).await
+    }
+
+    /// Sees to it that what is about to be removed does not come back as a proposal; returns what was done, for
+    /// [`propose_again`](Self::propose_again) if it is not removed after all.
+    pub(in super::super) async fn reject_removed(self: &Arc<Self>, cell: &Cell) -> Option<Arc<Proposal>> {
+        cell.definition.load().proposal.as_ref()?;
+        let proposal = Arc::clone(self.proposals.known.load().wanted(&cell.slug)?);
+        match self.remember(Arc::clone(&proposal), true).await {
+            Ok(()) => Some(proposal),
+            Err(error) => {
+                tracing::warn!(slug = %cell.slug, %error, "a connector that is removed will be proposed again");
+                None
+            }
+        }
+    }
+
+    /// Undoes [`reject_removed`](Self::reject_removed).
+    pub(in super::super) async fn propose_again(self: &Arc<Self>, rejected: Option<Arc<Proposal>>) {
+        if let Some(proposal) = rejected
+            && let Err(error) = self.remember(proposal, false).await
+        {
+            tracing::warn!(%error, "that a proposal was rejected could not be taken back");
+        }
+    }
+
+    /// Remembers whether a proposal is rejected: written first, then in force.
+    async fn remember(
+        self: &Arc<Self>,
+        proposal: Arc<Proposal>,
+        rejected: bool,
+    ) -> Result<(), ConnectorError> {
+        let Some(source) = self.proposals.source.clone() else { return Ok(()) };
+        let shared = Arc::clone(self);
+        let remembering = async move {
+            ProposalSource::remember(&*source, &proposal, rejected).await?;
+            let mut known = Known::clone(&shared.proposals.known.load());
+            match rejected {
+                true => known.rejected.insert(proposal.hash.clone()),
+                false => known.rejected.remove(&proposal.hash),
+            };
+            shared.put_known(known);
+            Ok::<_, StorageError>(())
+        };
+        self.serial.run(remembering).await
+    }
+}
+
+fn accepted_hash(definition: &ConnectorDefinition) -> Option<&str> {
+    definition.proposal.as_ref().map(|accepted| accepted.hash.as_str())
+}
+
+fn nothing_proposed(slug: &Slug) -> ConnectorError {
+    let problem = format!("nothing is proposed for `{slug}` that waits for a decision");
+    InvalidDefinition { field: "slug", problem }.into()
+}
+
+fn has_changed(slug: &Slug) -> ConnectorError {
+    let problem =
+        format!("what is proposed for `{slug}` is no longer what was shown; look at it again, then decide");
+    InvalidDefinition { field: "hash", problem }.into()
+}

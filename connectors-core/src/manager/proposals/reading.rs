@@ -1,0 +1,190 @@
+//! Reading the file, at the start and whenever it changes.
+
+use std::sync::{Arc, PoisonError};
+
+use futures_util::StreamExt;
+use secrecy::SecretString;
+
+use super::super::add::{check_headers, checked_name};
+use super::super::cell::Cell;
+use super::super::shared::Shared;
+use super::Known;
+use crate::authorizer::SecretHeader;
+use crate::error::{ConnectorError, StorageError};
+use crate::events::EventKind;
+use crate::proposal::{Mistake, Proposal, ProposalSource, Proposals};
+use crate::trace::Trace;
+use crate::view::StateName;
+
+impl Shared {
+    /// Reads what is proposed, and goes on doing so whenever it changes.
+    pub(in super::super) async fn follow_proposals(self: &Arc<Self>) {
+        let Some(source) = self.proposals.source.clone() else { return };
+        // Before it is read, so that no change is missed.
+        let changes = source.changes();
+        if let Err(error) = self.read_proposals().await {
+            tracing::error!(%error, "what is proposed could not be read");
+        }
+        let Some(mut changes) = changes else { return };
+        let shared = Arc::downgrade(self);
+        let watch = tokio::spawn(async move {
+            while changes.next().await.is_some() {
+                let Some(shared) = shared.upgrade() else { return };
+                if shared.read_proposals().await.is_err() {
+                    return;
+                }
+            }
+        });
+        *self.proposals.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch.abort_handle());
+    }
+
+    /// Reads what is proposed now, and what the user does not want of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectorError::ShuttingDown`] alone: what cannot be read is a mistake that is shown.
+    pub(in super::super) async fn read_proposals(self: &Arc<Self>) -> Result<(), ConnectorError> {
+        let Some(source) = self.proposals.source.clone() else { return Ok(()) };
+        let shared = Arc::clone(self);
+        let succeeded = self
+            .serial
+            .run(async move {
+                let known = shared.read_from(&*source).await;
+                shared.put_known(known);
+                Ok::<_, ConnectorError>(shared.follow_trusted().await)
+            })
+            .await?;
+        for (cell, proposal) in succeeded {
+            // The host trusts the file; the user's own file says what it was until this is written.
+            if let Err(error) = Arc::clone(self).succeed(Arc::clone(&cell), proposal).await {
+                tracing::warn!(slug = %cell.slug, %error, "a changed proposal could not be applied");
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_from(&self, source: &dyn ProposalSource) -> Known {
+        let Proposals { entries, mut mistakes } = source.read().await;
+        let mut known = Known::default();
+        for proposal in entries {
+            match self.check_proposal(&proposal) {
+                Ok(()) => known.entries.push(Arc::new(proposal)),
+                Err(error) => mistakes.push(Mistake {
+                    file: proposal.file,
+                    line: Some(proposal.line),
+                    column: None,
+                    problem: format!("`{}` is not proposed: {error}", proposal.definition.name),
+                }),
+            }
+        }
+        known.mistakes = mistakes;
+        match source.rejected().await {
+            Ok(rejected) => known.rejected = rejected,
+            Err(error) => {
+                known.rejected = self.proposals.known.load().rejected.clone();
+                known.mistakes.push(unreadable(&error));
+            }
+        }
+        known
+    }
+
+    /// Everything that is asked of what a user enters.
+    fn check_proposal(&self, proposal: &Proposal) -> Result<(), ConnectorError> {
+        let definition = &proposal.definition;
+        checked_name(&definition.name)?;
+        let header = |name: &String| SecretHeader { name: name.clone(), value: SecretString::default() };
+        check_headers(&definition.secret_headers.iter().map(header).collect::<Vec<_>>())?;
+        Ok(self.dialer(definition)?.check(definition)?)
+    }
+
+    /// Puts in force what was read, and tells the world what is different. In a job of the serial only.
+    pub(super) fn put_known(&self, known: Known) {
+        let before = self.proposals.known.load_full();
+        if *before == known {
+            return;
+        }
+        let cells = self.cells.load_full();
+        for mistake in known.mistakes.iter().filter(|mistake| !before.mistakes.contains(mistake)) {
+            let Mistake { file, line, column, problem } = mistake;
+            tracing::warn!(file, line, column, "{problem}");
+        }
+        let (was_open, open) = (before.open(&cells), known.open(&cells));
+        let successors = |known: &Known| -> Vec<Arc<Proposal>> {
+            cells.iter().filter_map(|cell| known.successor(&cell.definition.load()).cloned()).collect()
+        };
+        let (had_changed, changed) = (successors(&before), successors(&known));
+        self.proposals.known.store(Arc::new(known));
+        let slugs = |proposals: &[Arc<Proposal>]| -> Vec<_> {
+            proposals.iter().map(|proposal| proposal.definition.slug.clone()).collect()
+        };
+        let still = slugs(&open);
+        for slug in slugs(&was_open).iter().filter(|slug| !still.contains(slug)) {
+            self.events.publish(Some(slug), EventKind::State { state: None, removed: true, error: None });
+        }
+        if !self.proposals.is_trusting {
+            for proposal in open.iter().filter(|proposal| !was_open.contains(proposal)) {
+                self.announce(proposal, Some(StateName::Proposed));
+            }
+            for proposal in changed.iter().filter(|proposal| !had_changed.contains(proposal)) {
+                self.announce(proposal, None);
+            }
+        }
+        self.events.publish(None, EventKind::ProposalsChanged {});
+    }
+
+    fn announce(&self, proposal: &Proposal, state: Option<StateName>) {
+        let slug = Some(&proposal.definition.slug);
+        if let Some(state) = state {
+            self.events.publish(slug, EventKind::State { state: Some(state), removed: false, error: None });
+        }
+        let (file, hash) = (proposal.file.clone(), proposal.hash.clone());
+        self.events.publish(slug, EventKind::ApprovalWanted { file, hash });
+    }
+
+    /// For a host that trusts the file: starts what is proposed, ends what no longer is, and returns the connectors that are
+    /// the user's own by now and have to change. In a job of the serial only.
+    async fn follow_trusted(self: &Arc<Self>) -> Vec<(Arc<Cell>, Arc<Proposal>)> {
+        if !self.proposals.is_trusting {
+            return Vec::new();
+        }
+        let known = self.proposals.known.load_full();
+        let on_disk = self.config.load().await;
+        self.note_storage(&on_disk);
+        // Without knowing what the user has, nothing can be taken for the file's alone.
+        let Ok(on_disk) = on_disk else { return Vec::new() };
+        let mut succeeded = Vec::new();
+        for cell in self.cells.load_full().iter() {
+            let definition = cell.definition.load_full();
+            let Some(accepted) = &definition.proposal else { continue };
+            let wanted = known.wanted(&cell.slug);
+            if wanted.is_some_and(|proposal| proposal.hash == accepted.hash) {
+                continue;
+            }
+            if !on_disk.iter().any(|other| other.slug == cell.slug) {
+                self.forget(cell).await;
+                let ended = Arc::clone(cell);
+                tokio::spawn(async move { ended.stop().await });
+            } else if let Some(proposal) = wanted {
+                succeeded.push((Arc::clone(cell), Arc::clone(proposal)));
+            }
+        }
+        for proposal in known.open(&self.cells.load()) {
+            // Somebody else's addition, which this process is about to see, comes first.
+            if !on_disk.iter().any(|other| other.slug == proposal.definition.slug) {
+                self.adopt(proposal.definition.clone(), Trace::default());
+            }
+        }
+        succeeded
+    }
+}
+
+fn unreadable(error: &StorageError) -> Mistake {
+    let (file, line, column) = match error {
+        StorageError::Unparsable { file, line, column, .. }
+        | StorageError::Newer { file, line, column, .. } => (file.clone(), Some(*line), Some(*column)),
+        StorageError::Io { file, .. } => (file.clone(), None, None),
+        StorageError::SlugTaken(_) => (String::new(), None, None),
+    };
+    let problem = format!("the proposals that were rejected are not known: {error}");
+    Mistake { file, line, column, problem }
+}

@@ -1,0 +1,366 @@
+use super::*;
+use crate::contract::proposals::{FILE, ScriptedProposals, proposal};
+use crate::definition::ConnectorDefinition;
+use crate::error::{ConnectorError, StorageError};
+use crate::manager::{CallRequest, ConnectorUpdate};
+use crate::proposal::{Mistake, ProposalSource};
+use crate::store::{ConfigStore, MockConfigStore};
+use crate::view::{FieldChange, StateName};
+
+fn one() -> Slug {
+    Slug::verbatim("one")
+}
+
+/// What is proposed as `one`, leading to `url`.
+fn leading_to(url: &str) -> ConnectorDefinition {
+    ConnectorDefinition::http(one(), "One", url)
+}
+
+fn states(manager: &ConnectorManager) -> Vec<(String, StateName)> {
+    manager.list().into_iter().map(|status| (status.slug.to_string(), status.state)).collect()
+}
+
+/// What waits for the user: the slug.
+fn waiting(manager: &ConnectorManager) -> Vec<String> {
+    let proposed = states(manager).into_iter().filter(|(_, state)| *state == StateName::Proposed);
+    proposed.map(|(slug, _)| slug).collect()
+}
+
+/// A host with servers at `http://one` and `http://other`, and what proposes the first.
+fn proposing() -> (Host, Tools, Tools, Arc<ScriptedProposals>) {
+    let (host, first, other) = (Host::new(), Tools::new(&["a"]), Tools::new(&["a"]));
+    host.serve("http://one", &first.server);
+    host.serve("http://other", &other.server);
+    (host, first, other, ScriptedProposals::of([leading_to("http://one")]))
+}
+
+async fn start(host: &Host, source: &Arc<ScriptedProposals>) -> ConnectorManager {
+    host.builder().with_proposals(Arc::<ScriptedProposals>::clone(source)).start().await
+}
+
+/// The field of a refusal.
+fn field<T: std::fmt::Debug>(outcome: Result<T, ConnectorError>) -> &'static str {
+    match outcome.unwrap_err() {
+        ConnectorError::Invalid(invalid) => invalid.field,
+        error => panic!("{error}"),
+    }
+}
+
+async fn stored(host: &Host) -> Vec<ConnectorDefinition> {
+    host.config.load().await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_done_about_a_proposal_before_it_is_accepted() {
+    let (host, first, _, source) = proposing();
+    let manager = start(&host, &source).await;
+    let status = manager.status(&one()).unwrap();
+    let shown = status.proposal.unwrap();
+    assert_eq!(
+        (status.state, status.url.as_str(), shown.file.as_str()),
+        (StateName::Proposed, "http://one", FILE)
+    );
+    assert_eq!(manager.tools(&one()).unwrap().len(), 0);
+    let tools = strings(&["a"]);
+    let refusals = [
+        manager.enable_tools(&one(), &tools).await.err(),
+        manager.refresh(&one()).await.err(),
+        manager.reconnect(&one()).await.err(),
+        manager.sign_in(&one(), SignInRequest::default()).await.err(),
+        manager.update(&one(), ConnectorUpdate::default()).await.err(),
+        manager.call_tool(CallRequest::new(one(), "a", json!({}))).await.err(),
+        manager.connection(&one()).err(),
+    ];
+    for refusal in refusals {
+        assert!(matches!(refusal, Some(ConnectorError::NotAccepted(slug)) if slug == one()));
+    }
+    settle().await;
+    assert_eq!((first.server.dials(), stored(&host).await), (0, vec![]));
+
+    let status = manager.accept(&one(), Some(&shown.hash)).await.unwrap();
+    assert_eq!((status.state, first.server.dials()), (StateName::Ready, 1));
+    assert_eq!(stored(&host).await, [proposal(leading_to("http://one")).definition]);
+    // As it is after a restart, and accepting it once more changes nothing.
+    let again = start(&host, &source).await;
+    assert_eq!(again.accept(&one(), None).await.unwrap().state, StateName::Ready);
+    assert_eq!((waiting(&again), stored(&host).await.len()), (vec![], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_was_shown_can_be_accepted() {
+    let (host, _, other, source) = proposing();
+    let manager = start(&host, &source).await;
+    assert_eq!(field(manager.accept(&one(), Some("another")).await), "hash");
+    assert_eq!(field(manager.accept(&Slug::verbatim("two"), None).await), "slug");
+    // The file changes between the look and the word, and nobody was told yet.
+    source.write([leading_to("http://other")]);
+    assert_eq!(field(manager.accept(&one(), None).await), "hash");
+    settle().await;
+    assert_eq!(
+        (waiting(&manager), other.server.dials(), stored(&host).await),
+        (strings(&["one"]), 0, vec![])
+    );
+    assert_eq!(manager.status(&one()).unwrap().url, "http://other");
+    assert!(manager.accept(&one(), None).await.unwrap().connected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_proposal_is_not_asked_again_until_it_is_another() {
+    let (host, first, _, source) = proposing();
+    let manager = start(&host, &source).await;
+    manager.remove(&one()).await.unwrap();
+    assert!(manager.list().is_empty());
+    assert!(matches!(manager.status(&one()), Err(ConnectorError::NotFound(_))));
+    let again = start(&host, &source).await;
+    assert!(again.list().is_empty());
+    source.write([leading_to("http://other")]);
+    source.announce();
+    settle().await;
+    assert_eq!((waiting(&again), waiting(&manager)), (strings(&["one"]), strings(&["one"])));
+    source.write([leading_to("http://one")]);
+    source.announce();
+    settle().await;
+    assert!(again.list().is_empty());
+    // The user has changed their mind.
+    assert!(again.accept(&one(), None).await.unwrap().connected);
+    assert_eq!((first.server.dials(), source.rejected().await.unwrap().len()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_users_own_connector_comes_before_a_proposal_of_its_name() {
+    let (host, _, other, source) = proposing();
+    let manager = start(&host, &source).await;
+    manager.add(NewConnector::http("One", "http://other", vec![])).await.unwrap();
+    assert_eq!((states(&manager), other.server.dials()), (vec![("one".to_owned(), StateName::Ready)], 1));
+    for outcome in [manager.accept(&one(), None).await.map(drop), manager.reject(&one()).await] {
+        assert_eq!(field(outcome), "slug");
+    }
+    source.write([leading_to("http://elsewhere")]);
+    source.announce();
+    settle().await;
+    let status = manager.status(&one()).unwrap();
+    assert_eq!((status.url.as_str(), status.proposal_changed), ("http://other", None));
+    manager.remove(&one()).await.unwrap();
+    assert_eq!(waiting(&manager), ["one"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_proposal_leaves_the_accepted_connector_as_it_is_until_the_user_decides() {
+    let (host, first, other, source) = proposing();
+    let manager = start(&host, &source).await;
+    manager.accept(&one(), None).await.unwrap();
+    manager.enable_tools(&one(), &strings(&["a"])).await.unwrap();
+    host.put(&one(), "tokens", "of the first").await;
+    source.write([leading_to("http://other")]);
+    source.announce();
+    settle().await;
+    let status = manager.status(&one()).unwrap();
+    assert_eq!(
+        (status.state, status.url.as_str(), other.server.dials()),
+        (StateName::Ready, "http://one", 0)
+    );
+    let change = status.proposal_changed.unwrap();
+    let url = FieldChange {
+        field: "url".to_owned(),
+        before: Some("http://one".to_owned()),
+        after: Some("http://other".to_owned()),
+    };
+    assert_eq!((change.file.as_str(), change.changes), (FILE, vec![url]));
+    // So it is after a restart.
+    let again = start(&host, &source).await;
+    assert!(again.status(&one()).unwrap().proposal_changed.is_some());
+    again.shutdown().await;
+
+    let status = manager.accept(&one(), Some(&change.hash)).await.unwrap();
+    assert_eq!((status.url.as_str(), status.connected, status.enabled_count), ("http://other", true, 1));
+    assert_eq!((status.proposal_changed, first.server.dials(), other.server.dials()), (None, 2, 1));
+    assert_eq!(host.secrets(&one()).await, Vec::<String>::new());
+
+    source.write([leading_to("http://third")]);
+    source.announce();
+    settle().await;
+    manager.reject(&one()).await.unwrap();
+    let status = manager.status(&one()).unwrap();
+    assert_eq!((status.url.as_str(), status.proposal_changed), ("http://other", None));
+    assert!(start(&host, &source).await.status(&one()).unwrap().proposal_changed.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proposal_that_vanishes_takes_no_accepted_connector_with_it() {
+    let (host, _, _, source) = proposing();
+    let manager = start(&host, &source).await;
+    let mut two = leading_to("http://other");
+    two.slug = Slug::verbatim("two");
+    source.write([leading_to("http://one"), two]);
+    manager.accept(&one(), None).await.unwrap();
+    assert_eq!(waiting(&manager), ["two"]);
+    source.write([]);
+    source.announce();
+    settle().await;
+    assert_eq!(states(&manager), [("one".to_owned(), StateName::Ready)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_connector_does_not_come_back_as_a_proposal() {
+    let (host, _, _, source) = proposing();
+    let manager = start(&host, &source).await;
+    manager.accept(&one(), None).await.unwrap();
+    manager.remove(&one()).await.unwrap();
+    assert!(manager.list().is_empty() && start(&host, &source).await.list().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_written_stays_proposed() {
+    let (host, first, _, source) = proposing();
+    let mut config = MockConfigStore::new();
+    config.expect_load().returning(|| Ok(vec![]));
+    config.expect_insert().returning(|_| {
+        let source = std::io::ErrorKind::StorageFull.into();
+        Err(StorageError::Io { action: "write", file: "connectors.json".to_owned(), source })
+    });
+    host.put(&one(), "tokens", "of somebody").await;
+    let builder = host.builder().with_config(Arc::new(config));
+    let manager = builder.with_proposals(Arc::<ScriptedProposals>::clone(&source)).start().await;
+    let error = manager.accept(&one(), None).await.unwrap_err();
+    assert_eq!(error.code(), "storage");
+    source.set_broken(true);
+    assert_eq!(manager.reject(&one()).await.unwrap_err().code(), "storage");
+    settle().await;
+    assert_eq!((waiting(&manager), first.server.dials()), (strings(&["one"]), 0));
+    assert_eq!(host.secrets(&one()).await, ["tokens=of somebody"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_proposal_accepted_many_times_at_once_is_one_connector() {
+    let (host, _, _, source) = proposing();
+    let managers = [start(&host, &source).await, start(&host, &source).await];
+    let accepting = (0..6).map(|n| {
+        let manager = managers[n % 2].clone();
+        async move { manager.accept(&one(), None).await.unwrap().slug }
+    });
+    assert_eq!(futures_util::future::join_all(accepting).await, vec![one(); 6]);
+    assert_eq!(stored(&host).await.len(), 1);
+    for manager in &managers {
+        assert_eq!((states(manager).len(), waiting(manager)), (1, vec![]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_that_were_there_before_never_reach_what_is_proposed() {
+    let (host, first, _, source) = proposing();
+    let mut wanted = leading_to("http://one");
+    wanted.secret_headers = strings(&["X-Key"]);
+    source.write([wanted]);
+    host.put(&one(), "X-Key", "of an earlier connector").await;
+    host.put(&one(), "tokens", "of an earlier connector").await;
+    let manager = start(&host, &source).await;
+    let status = manager.accept(&one(), None).await.unwrap();
+    assert_eq!((status.state, first.server.dials()), (StateName::NeedsSignIn, 0));
+    assert_eq!(host.secrets(&one()).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn mistakes_are_shown_and_what_cannot_be_a_connector_is_one() {
+    let (host, _, _, source) = proposing();
+    let mut headers = leading_to("http://other");
+    headers.slug = Slug::verbatim("two");
+    headers.name = "Two".to_owned();
+    headers.secret_headers = strings(&["Host"]);
+    source.write([leading_to("http://one"), headers]);
+    let mistake = |line, column, problem: &str| Mistake {
+        file: FILE.to_owned(),
+        line: Some(line),
+        column,
+        problem: problem.to_owned(),
+    };
+    let of_file = mistake(7, Some(3), "something");
+    source.mistake(vec![of_file.clone()]);
+    let manager = start(&host, &source).await;
+    let of_header =
+        mistake(1, None, "`Two` is not proposed: `headers`: the header Host is set by the connection itself");
+    assert_eq!(manager.proposal_problems(), [of_file, of_header.clone()]);
+    assert_eq!(waiting(&manager), ["one"]);
+    // What was rejected stays so while that cannot be read.
+    manager.reject(&one()).await.unwrap();
+    source.mistake(vec![]);
+    source.set_broken(true);
+    source.announce();
+    settle().await;
+    let problems = manager.proposal_problems();
+    assert_eq!((problems.len(), &problems[0]), (2, &of_header));
+    assert!(
+        problems[1].problem.starts_with("the proposals that were rejected are not known: "),
+        "{problems:?}"
+    );
+    assert!(manager.list().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_goes_and_changes_is_announced() {
+    let (host, _, _, source) = proposing();
+    let manager = start(&host, &source).await;
+    let mut events = manager.events().subscribe();
+    let mut seen = async |what: &str| {
+        source.announce();
+        settle().await;
+        let mut seen = Vec::new();
+        while let Ok(event) = events.try_recv() {
+            match &event.kind {
+                EventKind::State { state: Some(StateName::Proposed), .. } => seen.push("proposed"),
+                EventKind::State { removed: true, .. } => seen.push("gone"),
+                EventKind::ApprovalWanted { .. } => seen.push("wanted"),
+                EventKind::ProposalsChanged {} => seen.push("changed"),
+                _ => {}
+            }
+        }
+        (what.to_owned(), seen.join(" "))
+    };
+    let expect = |what: &str, events: &str| (what.to_owned(), events.to_owned());
+    assert_eq!(seen("nothing").await, expect("nothing", ""));
+    source.write([leading_to("http://other")]);
+    assert_eq!(seen("another").await, expect("another", "proposed wanted changed"));
+    source.write([]);
+    assert_eq!(seen("none").await, expect("none", "gone changed"));
+    source.write([leading_to("http://one")]);
+    assert_eq!(seen("back").await, expect("back", "proposed wanted changed"));
+    manager.accept(&one(), None).await.unwrap();
+    assert_eq!(seen("accepted").await, expect("accepted", ""));
+    source.write([leading_to("http://other")]);
+    assert_eq!(seen("edited").await, expect("edited", "wanted changed"));
+    manager.reject(&one()).await.unwrap();
+    assert_eq!(seen("rejected").await, expect("rejected", "changed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_trusts_the_file_starts_what_it_proposes_and_writes_it_only_when_touched() {
+    let (host, first, other, source) = proposing();
+    let trusting =
+        || host.builder().trust_proposals(true).with_proposals(Arc::<ScriptedProposals>::clone(&source));
+    let manager = trusting().start().await;
+    settle().await;
+    assert_eq!((states(&manager), stored(&host).await), (vec![("one".to_owned(), StateName::Ready)], vec![]));
+    // Untouched, it is whatever the file says.
+    source.write([leading_to("http://other")]);
+    source.announce();
+    settle().await;
+    let status = manager.status(&one()).unwrap();
+    assert_eq!((status.url.as_str(), status.connected), ("http://other", true));
+    assert_eq!((first.server.dials(), other.server.dials(), stored(&host).await), (1, 1, vec![]));
+    // Touched, it is the user's own, and goes on following the file.
+    assert_eq!(manager.enable_tools(&one(), &strings(&["a"])).await.unwrap(), 1);
+    assert_eq!(stored(&host).await.len(), 1);
+    source.write([leading_to("http://one")]);
+    source.announce();
+    settle().await;
+    let status = manager.status(&one()).unwrap();
+    assert_eq!((status.url.as_str(), status.enabled_count), ("http://one", 1));
+    source.write([]);
+    source.announce();
+    settle().await;
+    assert_eq!(states(&manager).len(), 1);
+    source.write([leading_to("http://one")]);
+    source.announce();
+    settle().await;
+    manager.remove(&one()).await.unwrap();
+    assert!(manager.list().is_empty() && trusting().start().await.list().is_empty());
+}

@@ -1,0 +1,285 @@
+//! Where the clients keep their settings, on each platform.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A client, or a file that several share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Client {
+    /// `.mcp.json` of a project.
+    McpJson,
+    /// Claude Desktop.
+    ClaudeDesktop,
+    /// Claude Code.
+    ClaudeCode,
+    /// Visual Studio Code and its relatives, `mcp.json`.
+    VsCode,
+    /// The same, `settings.json`.
+    VsCodeSettings,
+    /// Cursor.
+    Cursor,
+    /// Windsurf.
+    Windsurf,
+    /// Codex.
+    Codex,
+    /// goose.
+    Goose,
+}
+
+impl Client {
+    /// Every one.
+    pub const ALL: [Self; 9] = [
+        Self::McpJson,
+        Self::ClaudeDesktop,
+        Self::ClaudeCode,
+        Self::VsCode,
+        Self::VsCodeSettings,
+        Self::Cursor,
+        Self::Windsurf,
+        Self::Codex,
+        Self::Goose,
+    ];
+
+    /// Its name in the interface.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::McpJson => "mcp_json",
+            Self::ClaudeDesktop => "claude_desktop",
+            Self::ClaudeCode => "claude_code",
+            Self::VsCode | Self::VsCodeSettings => "vscode",
+            Self::Cursor => "cursor",
+            Self::Windsurf => "windsurf",
+            Self::Codex => "codex",
+            Self::Goose => "goose",
+        }
+    }
+}
+
+/// Which layout of folders holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Platform {
+    /// Linux and other Unix systems, with the XDG folders.
+    Linux,
+    /// macOS.
+    MacOs,
+    /// Windows.
+    Windows,
+}
+
+impl Platform {
+    /// This machine's.
+    pub fn current() -> Self {
+        if cfg!(windows) {
+            Self::Windows
+        } else if cfg!(target_os = "macos") {
+            Self::MacOs
+        } else {
+            Self::Linux
+        }
+    }
+}
+
+type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Where to look, and with which environment. Cloning is cheap.
+#[derive(Clone)]
+pub struct Locations {
+    platform: Platform,
+    home: Option<PathBuf>,
+    working_dir: Option<PathBuf>,
+    variables: Variables,
+}
+
+impl fmt::Debug for Locations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The environment holds secrets.
+        f.debug_struct("Locations")
+            .field("platform", &self.platform)
+            .field("home", &self.home)
+            .field("working_dir", &self.working_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A file to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) client: Client,
+    pub(super) path: PathBuf,
+    /// The folder of the project that the file belongs to.
+    pub(super) folder: Option<PathBuf>,
+}
+
+impl Locations {
+    /// This user's, on this machine.
+    pub fn from_env() -> Self {
+        Self {
+            platform: Platform::current(),
+            home: std::env::home_dir(),
+            working_dir: std::env::current_dir().ok(),
+            variables: Arc::new(|name| {
+                // The system refuses to look for such names.
+                let is_name = !name.is_empty() && !name.contains(['=', '\0']);
+                is_name.then(|| std::env::var(name).ok()).flatten()
+            }),
+        }
+    }
+
+    /// A home folder and a working directory, with an empty environment.
+    pub fn new(home: impl Into<PathBuf>, working_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            platform: Platform::current(),
+            home: Some(home.into()),
+            working_dir: Some(working_dir.into()),
+            variables: Arc::new(|_| None),
+        }
+    }
+
+    /// With another platform's layout.
+    #[must_use]
+    pub fn on(mut self, platform: Platform) -> Self {
+        self.platform = platform;
+        self
+    }
+
+    /// With this environment.
+    #[must_use]
+    pub fn with_variables(
+        mut self,
+        variables: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.variables = Arc::new(variables);
+        self
+    }
+
+    pub(super) fn home(&self) -> Option<&Path> {
+        self.home.as_deref()
+    }
+
+    pub(super) fn working_dir(&self) -> Option<&Path> {
+        self.working_dir.as_deref()
+    }
+
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        (self.variables)(name)
+    }
+
+    /// Every file that may be there, each once, the user's own before those of the project.
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
+        let own = |(client, path): (Client, PathBuf)| Candidate { client, path, folder: None };
+        let mut candidates: Vec<Candidate> = self.of_user().into_iter().map(own).collect();
+        for folder in self.project_folders() {
+            let project = [
+                (Client::McpJson, ".mcp.json"),
+                (Client::VsCode, ".vscode/mcp.json"),
+                (Client::VsCodeSettings, ".vscode/settings.json"),
+                (Client::Cursor, ".cursor/mcp.json"),
+                (Client::Codex, ".codex/config.toml"),
+            ];
+            candidates.extend(project.map(|(client, name)| Candidate {
+                client,
+                path: folder.join(name),
+                folder: Some(folder.clone()),
+            }));
+        }
+        let mut seen = HashSet::new();
+        candidates.retain(|candidate| seen.insert(candidate.path.clone()));
+        candidates
+    }
+
+    /// The file in which Claude Code keeps its state.
+    pub(super) fn claude_state(&self) -> Option<PathBuf> {
+        let folder = self.folder("CLAUDE_CONFIG_DIR").or_else(|| self.home.clone())?;
+        Some(folder.join(".claude.json"))
+    }
+
+    /// The folder with the user's settings of Claude Code.
+    pub(super) fn claude_settings(&self) -> Option<PathBuf> {
+        self.folder("CLAUDE_CONFIG_DIR").or_else(|| Some(self.home.as_ref()?.join(".claude")))
+    }
+
+    fn of_user(&self) -> Vec<(Client, PathBuf)> {
+        let mut files = Vec::new();
+        if let Some(config) = self.config() {
+            files.push((Client::ClaudeDesktop, config.join("Claude").join("claude_desktop_config.json")));
+            for editor in ["Code", "Code - Insiders", "VSCodium"] {
+                files.extend(of_editor(&config.join(editor).join("User")));
+            }
+        }
+        files.extend(self.claude_state().map(|path| (Client::ClaudeCode, path)));
+        if let Some(home) = &self.home {
+            files.push((Client::Cursor, home.join(".cursor").join("mcp.json")));
+            for edition in ["windsurf", "windsurf-next"] {
+                files.push((Client::Windsurf, home.join(".codeium").join(edition).join("mcp_config.json")));
+            }
+        }
+        let codex = self.folder("CODEX_HOME").or_else(|| Some(self.home.as_ref()?.join(".codex")));
+        files.extend(codex.map(|folder| (Client::Codex, folder.join("config.toml"))));
+        files.extend(self.goose().map(|folder| (Client::Goose, folder.join("config.yaml"))));
+        files
+    }
+
+    /// Where applications keep their settings.
+    fn config(&self) -> Option<PathBuf> {
+        let home = self.home.as_ref();
+        match self.platform {
+            Platform::Linux => self.xdg_config(),
+            Platform::MacOs => Some(home?.join("Library").join("Application Support")),
+            Platform::Windows => {
+                self.folder("APPDATA").or_else(|| Some(home?.join("AppData").join("Roaming")))
+            }
+        }
+    }
+
+    fn xdg_config(&self) -> Option<PathBuf> {
+        self.folder("XDG_CONFIG_HOME").or_else(|| Some(self.home.as_ref()?.join(".config")))
+    }
+
+    fn goose(&self) -> Option<PathBuf> {
+        if let Some(root) = self.folder("GOOSE_PATH_ROOT") {
+            return Some(root.join("config"));
+        }
+        Some(match self.platform {
+            Platform::Linux | Platform::MacOs => self.xdg_config()?.join("goose"),
+            Platform::Windows => self.config()?.join("Block").join("goose").join("config"),
+        })
+    }
+
+    /// A folder that a variable names. A relative one would move with the working directory, and is ignored.
+    fn folder(&self, variable: &str) -> Option<PathBuf> {
+        self.variable(variable).map(PathBuf::from).filter(|folder| folder.is_absolute())
+    }
+
+    /// The working directory and those above it up to the root of its repository; alone where it is in none.
+    fn project_folders(&self) -> Vec<PathBuf> {
+        let Some(start) = &self.working_dir else { return Vec::new() };
+        let mut folders = Vec::new();
+        for folder in start.ancestors() {
+            folders.push(folder.to_owned());
+            if folder.join(".git").exists() {
+                return folders;
+            }
+        }
+        folders.truncate(1);
+        folders
+    }
+}
+
+/// The files of one edition of Visual Studio Code, its profiles included.
+fn of_editor(user: &Path) -> Vec<(Client, PathBuf)> {
+    let mut folders = vec![user.to_owned()];
+    if let Ok(profiles) = fs::read_dir(user.join("profiles")) {
+        let mut profiles: Vec<PathBuf> = profiles.flatten().map(|entry| entry.path()).take(100).collect();
+        profiles.sort();
+        folders.extend(profiles);
+    }
+    let files = |folder: &PathBuf| {
+        [(Client::VsCode, folder.join("mcp.json")), (Client::VsCodeSettings, folder.join("settings.json"))]
+    };
+    folders.iter().flat_map(files).collect()
+}

@@ -1,0 +1,216 @@
+//! Moving every secret from one place to the other.
+//!
+//! In this order: copy all, read each back, switch by replacing `secrets.json`, delete the originals. What is to be deleted is
+//! on record before it is: the copies until the switch, the originals after it. So whoever comes after an interruption finds
+//! every secret in the place that the file names, and only has to delete what is on record.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use connectors_core::{CredentialError, CredentialKey, Slug};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::STORE;
+use super::keeper::{Keeper, SecretPlace};
+use super::marker::{Leftover, Marker};
+use super::switching::Places;
+
+/// What a move did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Moved {
+    /// Secrets that are in the new place now and were in the old one.
+    pub moved: usize,
+    /// Originals that are still in the old place: those of connectors that are not of this state root, in a keychain, and those
+    /// that could not be deleted, which is tried again at the next start.
+    pub left: usize,
+}
+
+/// One secret on its way.
+struct Load {
+    key: CredentialKey,
+    value: SecretString,
+    /// True if it is the other programs' too, which have other values, or none, under its name.
+    foreign: bool,
+}
+
+impl Places {
+    /// Moves all secrets to `to`. `own` are the connectors of this state root.
+    ///
+    /// Calls wait until it is over. After an error the secrets are where they were.
+    pub(super) async fn move_to(
+        &self,
+        to: SecretPlace,
+        own: &BTreeSet<Slug>,
+    ) -> Result<Moved, CredentialError> {
+        let _alone = self.hold_alone().await?;
+        let (from, mut marker) = self.follow()?;
+        if from == to {
+            self.settle_leftover(&mut marker, from).await?;
+            return Ok(Moved { moved: 0, left: 0 });
+        }
+        let (source, target) = (self.keeper(from)?, self.keeper(to)?);
+        let condition = target.prove().await;
+        if let Some(problem) = condition.problem {
+            return Err(match condition.locked {
+                true => CredentialError::Locked { store: to.as_str() },
+                false => CredentialError::Unavailable { store: to.as_str(), reason: problem },
+            });
+        }
+        self.settle_leftover(&mut marker, from).await?;
+
+        let loads = collect(&*source, own).await?;
+        let present: BTreeSet<_> = target.keys().await?.into_iter().collect();
+        let moves = marker.as_ref().map_or(0, |marker| marker.moves);
+        let kept_in = marker.as_ref().map_or(from, |marker| marker.kept_in);
+        let added: Vec<_> =
+            loads.iter().filter(|load| !present.contains(&load.key)).map(|load| load.key.account()).collect();
+        // Others may already use the place that this process moves to, where it was started to use another one.
+        if kept_in != to {
+            let copies = Leftover { place: to, accounts: added };
+            marker = Some(Marker::new(kept_in, moves, Some(copies)));
+            self.write(marker.as_ref())?;
+        }
+        let copied = match copy(&*target, &loads).await {
+            Ok(copied) => copied,
+            Err(error) => {
+                // The failure is what the user has to know; what stays behind is deleted at the next start.
+                if let Err(error) = self.clear_leftover(&mut marker).await {
+                    tracing::warn!(%error, "copies of secrets could not be deleted after a move that failed");
+                }
+                return Err(error);
+            }
+        };
+
+        let originals = copied.iter().filter(|load| !(load.foreign && source.is_common()));
+        let accounts: Vec<_> = originals.map(|load| load.key.account()).collect();
+        let kept = loads.len() - accounts.len();
+        let mut marker = Some(Marker::new(to, moves + 1, Some(Leftover { place: from, accounts })));
+        self.write(marker.as_ref())?;
+        self.settle(to, moves + 1);
+        tracing::info!(%from, %to, secrets = copied.len(), "secrets were moved");
+
+        let unfinished = match self.clear_leftover(&mut marker).await {
+            Ok(()) => 0,
+            Err(error) => {
+                tracing::warn!(%error, %from, "secrets that were moved could not be deleted where they were");
+                marker.and_then(|marker| marker.leftover).map_or(0, |leftover| leftover.accounts.len())
+            }
+        };
+        Ok(Moved { moved: copied.len(), left: kept + unfinished })
+    }
+
+    /// Deletes what an interrupted move has left, where that can be done. For the start of a process.
+    pub(super) async fn finish_interrupted(&self) -> Result<(), CredentialError> {
+        if self.marker.read()?.is_none_or(|marker| marker.leftover.is_none()) {
+            return Ok(());
+        }
+        let _alone = self.hold_alone().await?;
+        let (place, mut marker) = self.follow()?;
+        self.settle_leftover(&mut marker, place).await
+    }
+
+    /// As [`clear_leftover`](Self::clear_leftover); but where this process was told to look elsewhere than the file says, what is
+    /// on record may be in use again, and only the record is deleted.
+    async fn settle_leftover(
+        &self,
+        marker: &mut Option<Marker>,
+        place: SecretPlace,
+    ) -> Result<(), CredentialError> {
+        match marker {
+            Some(marker) if marker.kept_in != place && marker.leftover.is_some() => {
+                marker.leftover = None;
+                self.marker.write(marker)
+            }
+            _ => self.clear_leftover(marker).await,
+        }
+    }
+
+    /// Deletes what is on record, and the record. The caller is alone.
+    ///
+    /// Only while the place that the secrets are kept in answers for each of them.
+    async fn clear_leftover(&self, marker: &mut Option<Marker>) -> Result<(), CredentialError> {
+        let Some(Marker { kept_in, moves, leftover: Some(leftover), .. }) = marker.clone() else {
+            return Ok(());
+        };
+        if leftover.place != kept_in {
+            let (kept, other) = (self.keeper(kept_in)?, self.keeper(leftover.place)?);
+            for account in &leftover.accounts {
+                if let Some(key) = CredentialKey::from_account(account) {
+                    kept.get(&key).await?;
+                    other.delete(&key).await?;
+                }
+            }
+        }
+        *marker = (moves > 0).then(|| Marker::new(kept_in, moves, None));
+        self.write(marker.as_ref())
+    }
+
+    fn write(&self, marker: Option<&Marker>) -> Result<(), CredentialError> {
+        match marker {
+            Some(marker) => self.marker.write(marker),
+            None => self.marker.remove(),
+        }
+    }
+}
+
+/// Reads everything that is to be moved.
+async fn collect(source: &dyn Keeper, own: &BTreeSet<Slug>) -> Result<Vec<Load>, CredentialError> {
+    let mut loads = Vec::new();
+    for key in source.keys().await? {
+        let foreign = !own.contains(key.slug());
+        match source.get(&key).await {
+            Ok(Some(value)) => loads.push(Load { key, value, foreign }),
+            // Deleted meanwhile, by a program that does not know of moves.
+            Ok(None) => {}
+            Err(error @ CredentialError::Damaged { .. }) if foreign => {
+                tracing::warn!(%key, %error, "a damaged secret of no known connector is not moved");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(loads)
+}
+
+/// Writes the secrets and reads them back; returns those that are there. In a place that is common to several state roots what
+/// another one may have written is left as it is.
+async fn copy<'a>(target: &dyn Keeper, loads: &'a [Load]) -> Result<Vec<&'a Load>, CredentialError> {
+    let mut copied = Vec::with_capacity(loads.len());
+    for load in loads {
+        if load.foreign && target.is_common() {
+            target.compare_and_swap(&load.key, None, &load.value).await?;
+        } else {
+            target.put(&load.key, &load.value).await?;
+        }
+    }
+    for load in loads {
+        let read = target.get(&load.key).await?;
+        let same = read.is_some_and(|read| read.expose_secret() == load.value.expose_secret());
+        match same {
+            true => copied.push(load),
+            false if load.foreign && target.is_common() => {
+                tracing::warn!(key = %load.key, "a secret of no known connector is not moved: another is there");
+            }
+            false => {
+                return Err(CredentialError::Failed {
+                    store: target.kind(),
+                    source: format!("`{}` could not be read back as it was written", load.key).into(),
+                });
+            }
+        }
+    }
+    Ok(copied)
+}
+
+/// Runs a move to its end, whatever becomes of the caller.
+pub(super) async fn move_all(
+    places: &Arc<Places>,
+    to: SecretPlace,
+    own: BTreeSet<Slug>,
+) -> Result<Moved, CredentialError> {
+    let places = Arc::clone(places);
+    tokio::spawn(async move { places.move_to(to, &own).await }).await.unwrap_or_else(|_| {
+        let reason = "the process is shutting down".to_owned();
+        Err(CredentialError::Unavailable { store: STORE, reason })
+    })
+}

@@ -19,9 +19,13 @@ mod oauth;
 mod oauth_processes;
 mod oauth_rig;
 mod processes;
+#[cfg(target_os = "linux")]
+mod secret_service;
 mod secrets;
 mod selection;
 mod session;
+#[cfg(target_os = "linux")]
+mod system_calls;
 mod team_file;
 mod test_server;
 mod transport_contract;

@@ -1,0 +1,125 @@
+//! One call, from a tool's name to its result.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use car_ir::ToolFailure;
+use serde_json::Value;
+
+use super::result::{self, ResultShape};
+use crate::error::ConnectorError;
+use crate::manager::{CallRequest, CallResult, ConnectorManager, Route};
+
+/// Calls that somebody waits for in full: their requests going in, their whole outcomes coming out, by action.
+#[derive(Default)]
+pub(super) struct Awaited(Mutex<HashMap<String, Slot>>);
+
+enum Slot {
+    /// Not dispatched yet.
+    Request(CallRequest),
+    /// Being called.
+    UnderWay,
+    Outcome(Result<CallResult, ConnectorError>),
+}
+
+impl Awaited {
+    fn slots(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Expects an action; it is forgotten when the expectation is dropped.
+    pub(super) fn expect(&self, action: String, request: CallRequest) -> Expectation<'_> {
+        self.slots().insert(action.clone(), Slot::Request(request));
+        Expectation { awaited: self, action }
+    }
+
+    fn take_request(&self, action: &str) -> Option<CallRequest> {
+        let mut slots = self.slots();
+        let slot = slots.get_mut(action)?;
+        match std::mem::replace(slot, Slot::UnderWay) {
+            Slot::Request(request) => Some(request),
+            other => {
+                *slot = other;
+                None
+            }
+        }
+    }
+
+    fn put(&self, action: &str, outcome: Result<CallResult, ConnectorError>) {
+        if let Some(slot) = self.slots().get_mut(action) {
+            *slot = Slot::Outcome(outcome);
+        }
+    }
+}
+
+pub(super) struct Expectation<'a> {
+    awaited: &'a Awaited,
+    action: String,
+}
+
+impl Expectation<'_> {
+    /// What the call came to; `None` if it was never dispatched.
+    pub(super) fn outcome(self) -> Option<Result<CallResult, ConnectorError>> {
+        match self.awaited.slots().remove(&self.action)? {
+            Slot::Outcome(outcome) => Some(outcome),
+            Slot::Request(_) | Slot::UnderWay => None,
+        }
+    }
+}
+
+impl Drop for Expectation<'_> {
+    fn drop(&mut self) {
+        self.awaited.slots().remove(&self.action);
+    }
+}
+
+/// Calls the tool of a route. Dropping the future cancels the call at the server.
+pub(super) async fn call(
+    manager: &ConnectorManager,
+    route: &Route,
+    arguments: &Value,
+    timeout: Option<Duration>,
+    shape: ResultShape,
+) -> Result<Value, ToolFailure> {
+    let mut request = CallRequest::new(route.slug.clone(), route.tool.name.as_str(), arguments.clone());
+    request.timeout = timeout;
+    let outcome = manager.call_tool(request).await;
+    shaped(&outcome, shape)
+}
+
+/// As [`call`], where somebody waits for the whole outcome of this action; `None` where nobody does.
+pub(super) async fn call_awaited(
+    manager: &ConnectorManager,
+    awaited: &Awaited,
+    action: &str,
+    shape: ResultShape,
+) -> Option<Result<Value, ToolFailure>> {
+    let request = awaited.take_request(action)?;
+    let outcome = manager.call_tool(request).await;
+    let output = shaped(&outcome, shape);
+    awaited.put(action, outcome);
+    Some(output)
+}
+
+fn shaped(outcome: &Result<CallResult, ConnectorError>, shape: ResultShape) -> Result<Value, ToolFailure> {
+    match outcome {
+        Ok(result) => result::output(&result.outcome, shape).map_err(ToolFailure::ordinary),
+        Err(error) => Err(result::failure(error)),
+    }
+}
+
+/// A milliseconds budget as the engine has it. None at all is no time, not no limit.
+pub(super) fn budget(timeout_ms: Option<u64>) -> Option<Duration> {
+    timeout_ms.map(Duration::from_millis)
+}
+
+/// How an executor finds its tools.
+pub(super) enum Found {
+    /// One of ours.
+    Ours(Arc<Route>),
+    /// One of ours that is not, or no longer, to be called.
+    Withdrawn,
+    /// Somebody else's.
+    NotOurs,
+}

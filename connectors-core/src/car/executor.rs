@@ -1,0 +1,227 @@
+//! The dispatch of a runtime's actions to connectors.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use car_engine::{Runtime, ToolExecution, ToolExecutor, ToolRegistry};
+use car_ir::{ToolFailure, ToolStreamChunk};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::bridge::Names;
+use super::call::{self, Awaited, Found};
+use super::record::Recorder;
+use super::result::ResultShape;
+use super::stream;
+
+/// Runs actions on connectors' tools, and hands all others to a fallback.
+///
+/// *Concurrency.* Any number of actions at once, also on one connector; none waits for another. *Cancellation.* When the
+/// action's future is dropped (a timeout of the runtime's, a proposal that is given up), the call is cancelled at the server.
+/// *Timeouts.* `timeout_ms` bounds the call on top of the connector's own limits. *Errors.* Whatever a server says is an ordinary
+/// failure of the action: it never makes the runtime look for a tool of its own.
+///
+/// A tool is dispatched only while the runtime that this executor belongs to lists it and it has a route.
+#[derive(Clone)]
+pub struct ConnectorExecutor {
+    names: Names,
+    registry: Arc<ToolRegistry>,
+    recorder: Recorder,
+    fallback: Option<Arc<dyn ToolExecutor>>,
+    shape: ResultShape,
+    pub(super) awaited: Arc<Awaited>,
+}
+
+impl ConnectorExecutor {
+    pub(super) fn new(names: Names, runtime: &Runtime, recorder: Recorder) -> Self {
+        Self {
+            names,
+            registry: Arc::clone(&runtime.registry),
+            recorder,
+            fallback: None,
+            shape: ResultShape::default(),
+            awaited: Arc::default(),
+        }
+    }
+
+    /// Who runs tools that no connector has. Without one, the runtime's built-in tools get them.
+    #[must_use]
+    pub fn with_fallback(mut self, fallback: Arc<dyn ToolExecutor>) -> Self {
+        self.fallback = Some(fallback);
+        self
+    }
+
+    /// In which shape results are handed on.
+    #[must_use]
+    pub fn with_results(mut self, shape: ResultShape) -> Self {
+        self.shape = shape;
+        self
+    }
+
+    async fn find(&self, tool: &str) -> Found {
+        match self.names.route(tool) {
+            Some(route) if self.registry.contains(tool).await => Found::Ours(route),
+            None if self.names.owner(tool).is_none() => Found::NotOurs,
+            _ => Found::Withdrawn,
+        }
+    }
+
+    /// Runs an action if the tool is a connector's; `None` if it is not.
+    async fn run(
+        &self,
+        tool: &str,
+        arguments: &Value,
+        action: &str,
+        timeout_ms: Option<u64>,
+    ) -> Option<Result<Value, ToolFailure>> {
+        let route = match self.find(tool).await {
+            Found::Ours(route) => route,
+            Found::Withdrawn => return Some(Err(withdrawn(tool))),
+            Found::NotOurs => return None,
+        };
+        self.recorder.call(&route, action);
+        let manager = self.names.manager();
+        if let Some(output) = call::call_awaited(manager, &self.awaited, action, self.shape).await {
+            return Some(output);
+        }
+        Some(call::call(manager, &route, arguments, call::budget(timeout_ms), self.shape).await)
+    }
+
+    fn fallback(&self, tool: &str) -> Result<&Arc<dyn ToolExecutor>, String> {
+        // In these words the engine takes it for a tool that may be a built-in one.
+        self.fallback.as_ref().ok_or_else(|| format!("unknown tool: {tool}"))
+    }
+}
+
+/// Not in the words that would make the engine look for a built-in tool.
+fn withdrawn(tool: &str) -> ToolFailure {
+    ToolFailure::ordinary(format!("the tool `{tool}` is unknown: no connector offers it any more"))
+}
+
+/// For callers that tell failures by their text: a server's text must not look like the engine's own words.
+fn told(failure: ToolFailure) -> String {
+    if failure.message.starts_with("unknown tool") {
+        format!("the server says: {failure}")
+    } else {
+        failure.message
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl ToolExecutor for ConnectorExecutor {
+    async fn execute(&self, tool: &str, params: &Value) -> Result<Value, String> {
+        match self.run(tool, params, "", None).await {
+            Some(output) => output.map_err(told),
+            None => self.fallback(tool)?.execute(tool, params).await,
+        }
+    }
+
+    async fn execute_with_action(
+        &self,
+        tool: &str,
+        params: &Value,
+        action_id: &str,
+        timeout_ms: Option<u64>,
+    ) -> Result<Value, String> {
+        match self.run(tool, params, action_id, timeout_ms).await {
+            Some(output) => output.map_err(told),
+            None => self.fallback(tool)?.execute_with_action(tool, params, action_id, timeout_ms).await,
+        }
+    }
+
+    async fn execute_with_action_in_session(
+        &self,
+        tool: &str,
+        params: &Value,
+        action_id: &str,
+        timeout_ms: Option<u64>,
+        session_id: Option<&str>,
+        attempt: u32,
+    ) -> Result<Value, String> {
+        match self.run(tool, params, action_id, timeout_ms).await {
+            Some(output) => output.map_err(told),
+            None => {
+                self.fallback(tool)?
+                    .execute_with_action_in_session(tool, params, action_id, timeout_ms, session_id, attempt)
+                    .await
+            }
+        }
+    }
+
+    async fn execute_with_action_state_in_session(
+        &self,
+        tool: &str,
+        params: &Value,
+        action_id: &str,
+        timeout_ms: Option<u64>,
+        session_id: Option<&str>,
+        attempt: u32,
+        expected_effects: &HashMap<String, Value>,
+        return_schema: Option<&Value>,
+    ) -> Result<ToolExecution, String> {
+        match self.run(tool, params, action_id, timeout_ms).await {
+            Some(output) => output.map(ToolExecution::output_only).map_err(told),
+            None => {
+                self.fallback(tool)?
+                    .execute_with_action_state_in_session(
+                        tool,
+                        params,
+                        action_id,
+                        timeout_ms,
+                        session_id,
+                        attempt,
+                        expected_effects,
+                        return_schema,
+                    )
+                    .await
+            }
+        }
+    }
+
+    async fn execute_classified(
+        &self,
+        tool: &str,
+        params: &Value,
+        action_id: &str,
+        timeout_ms: Option<u64>,
+        session_id: Option<&str>,
+        attempt: u32,
+        expected_effects: &HashMap<String, Value>,
+        return_schema: Option<&Value>,
+    ) -> Result<ToolExecution, ToolFailure> {
+        if let Some(output) = self.run(tool, params, action_id, timeout_ms).await {
+            return output.map(ToolExecution::output_only);
+        }
+        self.fallback(tool)
+            .map_err(ToolFailure::unhandled)?
+            .execute_classified(
+                tool,
+                params,
+                action_id,
+                timeout_ms,
+                session_id,
+                attempt,
+                expected_effects,
+                return_schema,
+            )
+            .await
+    }
+
+    async fn execute_stream(
+        &self,
+        tool: &str,
+        params: &Value,
+        action_id: &str,
+    ) -> Result<mpsc::Receiver<ToolStreamChunk>, String> {
+        match self.find(tool).await {
+            Found::Ours(route) => {
+                self.recorder.call(&route, action_id);
+                Ok(stream::start(self.names.manager(), &route, params, action_id, self.shape))
+            }
+            Found::Withdrawn => Err(withdrawn(tool).message),
+            Found::NotOurs => self.fallback(tool)?.execute_stream(tool, params, action_id).await,
+        }
+    }
+}

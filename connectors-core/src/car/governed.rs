@@ -1,0 +1,122 @@
+//! Single calls, each sent through a runtime as a proposal of one action.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use car_engine::{Action, ActionProposal, ActionType, ProposalResult, Runtime, StateStore, ToolExecutor};
+use car_ir::ActionStatus;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use super::bridge::CarBridge;
+use super::call::Awaited;
+use crate::error::ConnectorError;
+use crate::manager::{CallRequest, CallResult, ConnectorManager};
+use crate::names::Slug;
+
+/// Why a call through a runtime came to nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GovernedError {
+    /// As without a runtime.
+    #[error(transparent)]
+    Connector(#[from] ConnectorError),
+    /// The runtime refused it: a policy, a capability, an admission gate. Nothing was sent.
+    #[error("the runtime does not allow `{tool}` of the connector `{slug}`: {reason}")]
+    Denied {
+        /// The connector.
+        slug: Slug,
+        /// The server's name of the tool.
+        tool: String,
+        /// In the words of the runtime.
+        reason: String,
+    },
+}
+
+/// Calls connectors' tools through a runtime: its validator, its policies and its event log see every one of them, and the
+/// results are those of the servers, whole.
+///
+/// The engine runs one proposal at a time on each state, so that a server that hangs would hold up all others. Each call is
+/// therefore run by a runtime with a state of its own, which has the tools, the policies, the limits and the log in common with
+/// the one that is given. What that one keeps to itself (capabilities, budgets, admission gates) does not hold for calls.
+pub struct GovernedCalls {
+    manager: ConnectorManager,
+    runtime: Arc<Runtime>,
+    executor: Arc<dyn ToolExecutor>,
+    awaited: Arc<Awaited>,
+    next: AtomicU64,
+}
+
+impl GovernedCalls {
+    /// Attaches the bridge to the runtime and sets its executor.
+    pub async fn through(runtime: Arc<Runtime>, bridge: &CarBridge) -> Self {
+        bridge.attach(&runtime).await;
+        let executor = bridge.executor(&runtime);
+        let awaited = Arc::clone(&executor.awaited);
+        let executor: Arc<dyn ToolExecutor> = Arc::new(executor);
+        runtime.set_executor(Arc::clone(&executor)).await;
+        Self { manager: bridge.manager().clone(), runtime, executor, awaited, next: AtomicU64::new(1) }
+    }
+
+    /// A runtime for one call.
+    fn lane(&self) -> Runtime {
+        let runtime = &self.runtime;
+        let state = Arc::new(StateStore::new());
+        let mut lane = Runtime::with_shared(state, Arc::clone(&runtime.log), Arc::clone(&runtime.policies));
+        lane.tools = Arc::clone(&runtime.tools);
+        lane.registry = Arc::clone(&runtime.registry);
+        lane.rate_limiter = Arc::clone(&runtime.rate_limiter);
+        lane.result_cache = Arc::clone(&runtime.result_cache);
+        lane.with_executor(Arc::clone(&self.executor))
+    }
+
+    /// The runtime.
+    pub fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime
+    }
+
+    /// Calls an enabled tool. As [`ConnectorManager::call_tool`], of which it is a longer way; dropping the future cancels the
+    /// call at the server.
+    pub async fn call_tool(&self, request: CallRequest) -> Result<CallResult, GovernedError> {
+        let route = self.manager.route_of(&request).await?;
+        if !self.runtime.registry.contains(&route.canonical).await {
+            // Listed in a moment: the change that brought the route is not over.
+            self.manager.routes_settled().await;
+        }
+        let (slug, tool) = (request.slug.clone(), request.tool.clone());
+        let arguments = request.arguments.clone();
+        let mut action = Action::new(ActionType::ToolCall);
+        action.id = format!("connectors-call-{}", self.next.fetch_add(1, Ordering::Relaxed));
+        action.tool = Some(route.canonical.to_string());
+        if let Value::Object(arguments) = &arguments {
+            action.parameters = arguments.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        }
+        let expected = self.awaited.expect(action.id.clone(), request);
+        let proposal = proposal(action);
+        // A boxed type of its own: that of the engine's is too deep for whoever builds on this.
+        let lane = self.lane();
+        let executed: BoxFuture<'_, ProposalResult> = lane.execute(&proposal).boxed();
+        let result = executed.await;
+        if let Some(outcome) = expected.outcome() {
+            return Ok(outcome?);
+        }
+        // The runtime's words are for models. Where the manager would refuse as well, its error says more.
+        self.manager.check_call(&slug, &tool, &arguments)?;
+        let refused = result.results.into_iter().next();
+        let is_refusal = refused.as_ref().is_none_or(|result| result.status != ActionStatus::Succeeded);
+        let reason = refused.and_then(|result| result.error).filter(|_| is_refusal);
+        let reason = reason.unwrap_or_else(|| "it was not dispatched".to_owned());
+        Err(GovernedError::Denied { slug, tool, reason })
+    }
+}
+
+fn proposal(action: Action) -> ActionProposal {
+    ActionProposal {
+        id: format!("proposal-of-{}", action.id),
+        source: "connectors".to_owned(),
+        actions: vec![action],
+        timestamp: std::time::SystemTime::now().into(),
+        context: Default::default(),
+    }
+}

@@ -1,0 +1,9 @@
+//! Servers behind the process handling of the Common Agent Runtime's engine (feature `car-engine`, Linux).
+
+mod answers;
+mod dialer;
+mod lifeline;
+mod transport;
+
+pub use dialer::EngineDialer;
+pub use transport::EngineTransport;

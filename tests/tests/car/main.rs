@@ -1,0 +1,15 @@
+//! Connectors in a real runtime of the Common Agent Runtime (feature `car-engine`).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failure here is a failed test")]
+#![allow(clippy::print_stdout, reason = "measurements, and tests that are skipped, say so")]
+#![recursion_limit = "256"]
+
+mod chain;
+mod churn;
+mod daemon;
+mod dispatch;
+mod governance;
+mod host;
+mod mcp;
+mod page;
+mod ratio;
+mod stdio;

@@ -1,0 +1,64 @@
+//! Hosts that keep the engine's own MCP executor.
+
+use std::sync::Arc;
+
+use car_engine::{McpToolExecutor, Runtime, ToolExecutor};
+use connectors_tests::{Script, Tool};
+use serde_json::json;
+
+use crate::host::Host;
+
+#[tokio::test]
+async fn the_engines_executor_follows_the_routes_shortened_names_and_shared_views_included() {
+    let long = format!("echo_{}", "x".repeat(80));
+    let server = Script::modern().with_tools([Tool::echo(), Tool::echo().named(&long)]).start();
+    let host = Host::new().await;
+    let executor = Arc::new(McpToolExecutor::new());
+    host.bridge.attach_mcp(&executor).await;
+    let slug = host.add("My server", &server, &["echo", &long]).await;
+    let view = executor.share_with_fallback(Arc::new(McpToolExecutor::new()));
+    for name in host.routed() {
+        assert!(executor.handles(&name).await, "{name}");
+        let output = view.execute(&name, &json!({"text": "hi"})).await;
+        assert_eq!(output, Ok(json!("hi")), "{name}");
+    }
+    let mut shown: Vec<_> =
+        executor.tool_schemas().await.into_iter().map(|(_, schema)| schema.name).collect();
+    shown.sort();
+    assert_eq!(shown, host.routed().into_iter().collect::<Vec<_>>());
+
+    host.disable(&slug, &["echo"]).await;
+    assert!(!executor.handles("mcp_my_server_echo").await);
+    assert!(executor.session("my_server").await.is_some());
+    host.manager.remove(&slug).await.unwrap();
+    assert!(executor.session("my_server").await.is_none());
+    assert_eq!(server.calls().len(), 2);
+}
+
+#[tokio::test]
+async fn a_server_of_the_hosts_own_keeps_its_name() {
+    let server = Script::modern().with_tools([Tool::echo()]).start();
+    let host = Host::new().await;
+    let executor = Arc::new(McpToolExecutor::new());
+    let own: Arc<tokio::sync::Mutex<dyn car_engine::McpSession>> =
+        Arc::new(tokio::sync::Mutex::new(host.bridge.session(&connectors_core::Slug::verbatim("other"))));
+    executor.add_session("s", Arc::clone(&own)).await;
+    host.bridge.attach_mcp(&executor).await;
+    let slug = host.add("S", &server, &["echo"]).await;
+    assert!(!executor.handles("mcp_s_echo").await);
+    host.manager.remove(&slug).await.unwrap();
+    assert!(Arc::ptr_eq(&executor.session("s").await.unwrap(), &own));
+}
+
+#[tokio::test]
+async fn it_works_in_a_runtime() {
+    let server = Script::modern().with_tools([Tool::echo()]).start();
+    let host = Host::new().await;
+    let executor = Arc::new(McpToolExecutor::new());
+    host.bridge.attach_mcp(&executor).await;
+    host.add("S", &server, &["echo"]).await;
+    let runtime = Runtime::new();
+    host.bridge.attach(&runtime).await;
+    runtime.set_executor(executor).await;
+    assert_eq!(crate::host::output(&runtime, "mcp_s_echo", json!({"text": "x"})).await, json!("x"));
+}

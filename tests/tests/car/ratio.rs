@@ -1,0 +1,46 @@
+//! What 32 actions at once cost, with the connectors' executor and with the engine's. Prints what `docs/performance.md` holds; asserts
+//! nothing about time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use car_engine::{McpToolExecutor, Runtime};
+use car_ir::ActionStatus;
+use connectors_tests::{Script, Tool};
+use serde_json::json;
+
+use crate::host::{Host, action, execute, proposal};
+
+/// The best of them counts: a busy machine can only make it slower.
+const ROUNDS: usize = 5;
+
+/// How long `n` actions on a tool that takes 50 ms take.
+async fn time(runtime: &Runtime, n: usize) -> Duration {
+    let all = proposal((0..n).map(|n| action(&format!("a{n}"), "mcp_s_sleep", json!({"ms": 50}))).collect());
+    let started = Instant::now();
+    let result = execute(runtime, &all).await;
+    assert!(result.results.iter().all(|result| result.status == ActionStatus::Succeeded), "{result:?}");
+    started.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thirty_two_actions_and_one_are_measured() {
+    let server = Script::modern().with_tools([Tool::sleep()]).start();
+    let host = Host::new().await;
+    host.add("S", &server, &["sleep"]).await;
+    let ours = host.runtime().await;
+    let engines = Runtime::new();
+    host.bridge.attach(&engines).await;
+    let executor = Arc::new(McpToolExecutor::new());
+    host.bridge.attach_mcp(&executor).await;
+    engines.set_executor(executor).await;
+    for (name, runtime) in [("ConnectorExecutor", &*ours), ("McpToolExecutor", &engines)] {
+        time(runtime, 1).await;
+        let (mut one, mut many) = (Duration::MAX, Duration::MAX);
+        for _ in 0..ROUNDS {
+            one = one.min(time(runtime, 1).await);
+            many = many.min(time(runtime, 32).await);
+        }
+        println!("{name}: one {one:.1?}, 32 at once {many:.1?}, {:.1} times", many.div_duration_f64(one));
+    }
+}

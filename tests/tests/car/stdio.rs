@@ -1,0 +1,151 @@
+//! Servers behind the engine's process handling.
+
+use std::sync::Arc;
+
+use connectors_core::manager::{CallRequest, NewConnector};
+use connectors_core::{ConnectorManager, Slug, StateName, StdioCommand};
+use connectors_stdio::{EngineDialer, StdioDialer};
+use connectors_tests::TempHome;
+use connectors_tests::daemon::is_alive;
+use connectors_tests::deadline::poll;
+use connectors_tests::mcp_server::stdio::StdioScript;
+use serde_json::{Value, json};
+
+use crate::daemon::start;
+
+fn command(script: &StdioScript) -> StdioCommand {
+    StdioCommand {
+        command: env!("CARGO_BIN_EXE_mcp-stdio-server").to_owned(),
+        args: vec![script.argument()],
+        ..StdioCommand::default()
+    }
+}
+
+fn pids(path: &std::path::Path) -> Vec<u32> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+async fn gone(pids: &[u32]) {
+    assert!(!pids.is_empty(), "no process was started");
+    poll("every process to end", async || (!pids.iter().any(|pid| is_alive(*pid))).then_some(())).await;
+}
+
+async fn manager() -> ConnectorManager {
+    ConnectorManager::builder()
+        .with_dialer(Arc::new(EngineDialer::new()))
+        .with_dialer(Arc::new(StdioDialer::new()))
+        .start()
+        .await
+}
+
+async fn text(manager: &ConnectorManager, slug: &Slug, tool: &str, arguments: Value) -> String {
+    let result = manager.call_tool(CallRequest::new(slug.clone(), tool, arguments)).await.unwrap();
+    result.outcome.text()
+}
+
+#[tokio::test]
+async fn a_connector_chooses_the_engine_and_its_status_says_what_that_costs() {
+    let manager = manager().await;
+    for engine in [true, false] {
+        let new = NewConnector::stdio("Local", command(&StdioScript::legacy(&["echo"]))).with_engine(engine);
+        let status = manager.add(new).await.unwrap();
+        assert_eq!((status.state, &status.last_error), (StateName::Ready, &None));
+        assert_eq!((status.engine, status.limitations.is_empty()), (engine, !engine));
+        assert_eq!(status.protocol_version == Some("2024-11-05"), engine);
+        manager.enable_tools(&status.slug, &["echo".to_owned()]).await.unwrap();
+        assert_eq!(text(&manager, &status.slug, "echo", json!({"text": "hi"})).await, "hi");
+    }
+    manager.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_server_of_the_engines_that_dies_is_started_again_and_what_it_leaves_is_killed() {
+    let folder = TempHome::new();
+    let path = folder.user().join("pids");
+    let script =
+        StdioScript { pids: Some(path.clone()), with_child: true, ..StdioScript::legacy(&["echo", "crash"]) };
+    let manager = manager().await;
+    let slug =
+        manager.add(NewConnector::stdio("Local", command(&script)).with_engine(true)).await.unwrap().slug;
+    manager.enable_tools(&slug, &["echo".to_owned(), "crash".to_owned()]).await.unwrap();
+    let first = pids(&path);
+    let error = manager.call_tool(CallRequest::new(slug.clone(), "crash", json!({}))).await.unwrap_err();
+    assert_eq!(error.code(), "not_connected", "{error}");
+    poll("another process", async || {
+        let is_ready = manager.status(&slug).unwrap().connected;
+        (is_ready && pids(&path).len() > first.len()).then_some(())
+    })
+    .await;
+    gone(&first).await;
+    assert_eq!(text(&manager, &slug, "echo", json!({"text": "again"})).await, "again");
+    manager.remove(&slug).await.unwrap();
+    gone(&pids(&path)).await;
+}
+
+#[tokio::test]
+async fn a_server_of_the_engines_gets_its_variables_and_not_the_hosts() {
+    let folder = TempHome::new();
+    let out = folder.user().join("environment");
+    let script = format!("env > '{}'", out.display());
+    let command = StdioCommand {
+        command: "/bin/sh".to_owned(),
+        args: vec!["-c".to_owned(), script],
+        env: [("OWN".to_owned(), "value".to_owned())].into(),
+        ..StdioCommand::default()
+    };
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some(), "a variable of this process");
+    let manager = manager().await;
+    manager.add(NewConnector::stdio("Env", command).with_engine(true)).await.unwrap();
+    let seen = std::fs::read_to_string(&out).unwrap();
+    assert!(seen.lines().any(|line| line == "OWN=value"), "{seen}");
+    assert!(!seen.contains("CARGO_MANIFEST_DIR"), "{seen}");
+    manager.shutdown().await;
+}
+
+#[tokio::test]
+async fn no_server_of_the_engines_outlives_a_daemon_that_is_killed() {
+    let folder = TempHome::new();
+    let path = folder.user().join("pids");
+    let script = StdioScript {
+        pids: Some(path.clone()),
+        outlive_stdin: true,
+        with_child: true,
+        ..StdioScript::legacy(&["echo"])
+    };
+    let (_home, daemon, client) = start().await;
+    let StdioCommand { command, args, .. } = command(&script);
+    let params = json!({"name": "Local", "command": command, "args": args, "engine": true});
+    let status = client.must("connectors.add_stdio", params).await;
+    assert_eq!((&status["state"], &status["engine"]), (&json!("ready"), &json!(true)), "{status}");
+    let started = pids(&path);
+    assert!(started.iter().all(|pid| is_alive(*pid)));
+    daemon.kill().await;
+    gone(&started).await;
+}
+
+#[tokio::test]
+async fn both_ways_to_start_a_server_work_with_server_everything() {
+    let Some(folder) = std::env::var_os("CONNECTORS_INTEROP") else {
+        println!("skipped: CONNECTORS_INTEROP does not name a folder with the servers");
+        return;
+    };
+    let main = std::path::Path::new(&folder)
+        .join("node_modules/@modelcontextprotocol/server-everything/dist/index.js");
+    let manager = manager().await;
+    for engine in [true, false] {
+        let command = StdioCommand {
+            command: "node".to_owned(),
+            args: vec![main.display().to_string()],
+            ..StdioCommand::default()
+        };
+        let status =
+            manager.add(NewConnector::stdio("Everything", command).with_engine(engine)).await.unwrap();
+        assert_eq!((status.state, &status.last_error), (StateName::Ready, &None));
+        manager.enable_tools(&status.slug, &["echo".to_owned(), "get-sum".to_owned()]).await.unwrap();
+        assert_eq!(text(&manager, &status.slug, "echo", json!({"message": "hello"})).await, "Echo: hello");
+        let sum = text(&manager, &status.slug, "get-sum", json!({"a": 2, "b": 40})).await;
+        assert_eq!(sum, "The sum of 2 and 40 is 42.");
+    }
+    manager.shutdown().await;
+}

@@ -35,5 +35,11 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(store.load().await.expect("still a manifest"), expected);
         store.remove(&slug).await.expect("a manifest lets a connector go");
         assert_eq!(store.load().await.expect("still a manifest"), before);
+        let Some(first) = before.first() else { return };
+        let mut expected = before.clone();
+        expected[0].name.push('!');
+        let swapped = store.compare_and_swap(first, &expected[0]).await;
+        assert!(swapped.expect("a manifest takes a change"), "a definition is not the one that was read");
+        assert_eq!(store.load().await.expect("still a manifest"), expected);
     });
 });

@@ -1,0 +1,16 @@
+//! Any file of a client that keeps JSON is read or refused, each entry by itself, and nothing of it is printed.
+#![no_main]
+
+use connectors_store::import::Client;
+use libfuzzer_sys::fuzz_target;
+
+#[path = "import_common/mod.rs"]
+mod import_common;
+
+fuzz_target!(|bytes: &[u8]| {
+    for client in Client::ALL {
+        if !matches!(client, Client::Codex | Client::Goose) {
+            import_common::check(client, bytes);
+        }
+    }
+});

@@ -1,6 +1,7 @@
 //! What a user configured: one entry of the manifest.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
@@ -152,8 +153,9 @@ impl ConnectorDefinition {
     }
 }
 
-/// A local MCP server: the process to start.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A local MCP server: the process to start. Debug prints the names of its variables without their values: one of those may be a
+/// secret that has not been protected yet.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StdioCommand {
     /// The executable, looked up in `PATH` if it has no separator. It is never given to a shell.
     pub command: String,
@@ -169,6 +171,19 @@ pub struct StdioCommand {
     /// The folder that it is started in; this program's own if `None`. Absolute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
+}
+
+impl fmt::Debug for StdioCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { command, args, env, secret_env, cwd } = self;
+        f.debug_struct("StdioCommand")
+            .field("command", command)
+            .field("args", args)
+            .field("env", &env.keys().collect::<Vec<_>>())
+            .field("secret_env", secret_env)
+            .field("cwd", cwd)
+            .finish()
+    }
 }
 
 /// An environment variable whose value is a secret.
@@ -315,6 +330,22 @@ mod tests {
         let mut settings = json!({"token_endpoint": "t", "client_id": "c"});
         settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         serde_json::from_value(settings).unwrap()
+    }
+
+    #[test]
+    fn of_the_variables_of_a_local_server_only_the_names_are_printed() {
+        let command = StdioCommand {
+            command: "serve".into(),
+            args: vec!["--fast".into()],
+            env: [("API_KEY".to_owned(), "hunter2".to_owned())].into(),
+            secret_env: vec!["TOKEN".into()],
+            cwd: Some("/srv/x".into()),
+        };
+        let printed = format!("{command:?}");
+        let expected = r#"StdioCommand { command: "serve", args: ["--fast"], env: ["API_KEY"], secret_env: ["TOKEN"], cwd: Some("/srv/x") }"#;
+        assert_eq!(printed, expected);
+        let added = format!("{:?}", crate::manager::NewConnector::stdio("S", command));
+        assert!(added.contains("API_KEY") && !added.contains("hunter2"), "{added}");
     }
 
     #[test]

@@ -78,6 +78,18 @@ pub enum EventKind {
         /// The server's name of the tool.
         tool: String,
     },
+    /// A call of an enabled tool was refused before it began: a gate, a policy or a changed definition withholds the tool.
+    CallRefused {
+        /// The caller's id of the call, if it has one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        call_id: Option<Arc<str>>,
+        /// The server's name of the tool.
+        tool: String,
+        /// The stable code of the error that the caller gets.
+        code: &'static str,
+        /// Why, in one sentence.
+        reason: String,
+    },
     /// A call made progress.
     CallProgress {
         /// The caller's id of the call.

@@ -4,6 +4,8 @@
 //! for all formats. Nothing is dialled or started to find out what there is.
 
 mod clear;
+mod draft;
+mod fingerprint;
 mod plan;
 mod template;
 mod view;
@@ -14,6 +16,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use serde::Serialize;
 
+pub(crate) use self::fingerprint::fingerprint;
 pub(crate) use self::plan::{Destination, Refusal, plan};
 pub use self::template::{Part, Placeholder, Template};
 pub use self::view::{ImportableConnector, ImportableFile, WantedValue};
@@ -143,6 +146,9 @@ pub struct ImportRequest {
     pub source: String,
     /// The names of the entries; all if `None`.
     pub names: Option<Vec<String>>,
+    /// [`ImportableConnector::hash`] of the entries that the user has seen, by name. An entry that is another, or that is not
+    /// among them, is left out. Nothing is compared if `None`.
+    pub hashes: Option<BTreeMap<String, String>>,
     /// Values for what the entries want, by name. Secrets.
     pub values: BTreeMap<String, SecretString>,
     /// True to add a connector although there is one that leads to the same place.
@@ -157,6 +163,7 @@ impl ImportRequest {
         Self {
             source: source.into(),
             names: None,
+            hashes: None,
             values: BTreeMap::new(),
             again: false,
             allow_plain_secrets: false,

@@ -42,10 +42,25 @@ impl Validator {
         if problems.is_empty() {
             return problems;
         }
-        match without_nulls(arguments) {
-            Some(pruned) if self.0.is_valid(&pruned) => Vec::new(),
-            _ => problems,
+        match self.pruned(arguments) {
+            Some(_) => Vec::new(),
+            None => problems,
         }
+    }
+
+    /// The arguments without their `null` members, where [`problems_of_arguments`](Self::problems_of_arguments) accepts them
+    /// for the lack of those only.
+    pub fn forgiven(&self, arguments: &Value) -> Option<Value> {
+        if self.is_valid(arguments) { None } else { self.pruned(arguments) }
+    }
+
+    fn pruned(&self, arguments: &Value) -> Option<Value> {
+        without_nulls(arguments).filter(|pruned| self.is_valid(pruned))
+    }
+
+    /// True if the instance is valid as it is.
+    pub fn is_valid(&self, instance: &Value) -> bool {
+        self.0.is_valid(instance)
     }
 
     /// The paths that fail, as `path: problem`; empty if the instance is valid.
@@ -135,6 +150,10 @@ mod tests {
         assert_eq!(problems(json!({"a": 1, "b": null, "c": null})), 0);
         assert_eq!(problems(json!({"a": null})), 1);
         assert_eq!(problems(json!({"a": 1, "b": 2})), 1);
+        let forgiven = |arguments| validator.forgiven(&arguments);
+        assert_eq!(forgiven(json!({"a": 1, "b": null, "c": null})), Some(json!({"a": 1})));
+        assert_eq!(forgiven(json!({"a": 1, "c": null})), None);
+        assert_eq!(forgiven(json!({"a": null})), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod faults;
 mod lock;
 mod open;
 mod paths;
+mod regular;
 #[cfg_attr(
     not(all(feature = "keychain", feature = "vault")),
     allow(dead_code, reason = "there is one place")

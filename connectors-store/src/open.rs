@@ -183,7 +183,7 @@ async fn auto(opening: Opening, paths: &Paths) -> Result<OpenedCredentials, Cred
 #[cfg(feature = "keychain")]
 async fn choose_between(opening: Opening, paths: &Paths) -> Result<OpenedCredentials, CredentialError> {
     let state = KeychainStore::new(&paths.state_root)?.probe(PROBE_LIMIT).await;
-    match choose(&state, vault_exists(paths)) {
+    match choose(&state, vault_counts(&opening)) {
         Chosen::Keychain(besides) => {
             let reason = Reason { besides: besides.to_owned(), ..Reason::default() };
             settle(opening, SecretPlace::Keychain, reason).await
@@ -207,8 +207,8 @@ enum Chosen {
 }
 
 #[cfg(feature = "keychain")]
-fn choose(state: &KeychainState, vault_exists: bool) -> Chosen {
-    match (state, vault_exists) {
+fn choose(state: &KeychainState, vault_counts: bool) -> Chosen {
+    match (state, vault_counts) {
         (KeychainState::Working, true) => Chosen::Keychain(
             "There is a vault too, which is not used; start with `--secrets vault` to use it.",
         ),
@@ -219,12 +219,12 @@ fn choose(state: &KeychainState, vault_exists: bool) -> Chosen {
 }
 
 #[cfg(all(feature = "keychain", feature = "vault"))]
-fn vault_exists(paths: &Paths) -> bool {
-    VaultStore::new(paths).exists()
+fn vault_counts(opening: &Opening) -> bool {
+    opening.vault_counts()
 }
 
 #[cfg(all(feature = "keychain", not(feature = "vault")))]
-fn vault_exists(_: &Paths) -> bool {
+fn vault_counts(_: &Opening) -> bool {
     false
 }
 
@@ -264,11 +264,39 @@ mod tests {
             (missing, "vault", "vault"),
             (failing, "vault", "vault"),
         ] {
-            let chosen = |vault_exists| match choose(&state, vault_exists) {
+            let chosen = |vault_counts| match choose(&state, vault_counts) {
                 Chosen::Keychain(_) => "keychain",
                 Chosen::Vault => "vault",
             };
             assert_eq!((chosen(false), chosen(true)), (without_vault, with_vault), "{state:?}");
         }
+    }
+
+    #[cfg(feature = "vault")]
+    #[tokio::test]
+    async fn a_vault_that_holds_nothing_or_only_the_copies_of_a_move_that_was_begun_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths::new(folder.path().join("state"), folder.path().join("vault.key"));
+        assert!(!vault_counts(&opening(&paths)));
+        let vault = VaultStore::new(&paths);
+        vault.open().await.unwrap();
+        assert!(!vault_counts(&opening(&paths)));
+        let key = connectors_core::CredentialKey::tokens(&connectors_core::Slug::verbatim("a"));
+        vault.put(&key, &"value".into()).await.unwrap();
+        assert!(vault_counts(&opening(&paths)));
+
+        for (marker, counts) in [
+            (r#""kept_in":"keychain","moves":0,"leftover":{"place":"vault","accounts":[]}"#, false),
+            (r#""kept_in":"keychain","moves":2,"leftover":{"place":"vault","accounts":[]}"#, true),
+            (r#""kept_in":"vault","moves":0,"leftover":{"place":"keychain","accounts":[]}"#, true),
+        ] {
+            std::fs::write(paths.state_root.join("secrets.json"), format!("{{\"version\":1,{marker}}}"))
+                .unwrap();
+            assert_eq!(vault_counts(&opening(&paths)), counts, "{marker}");
+        }
+        // What cannot be read may hold something.
+        std::fs::remove_file(paths.state_root.join("secrets.json")).unwrap();
+        std::fs::write(vault.path(), "{\"format\":").unwrap();
+        assert!(vault_counts(&opening(&paths)));
     }
 }

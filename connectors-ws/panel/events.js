@@ -17,6 +17,8 @@ function describe(event) {
       return `${at}sign-in ${event.wanted ? "wanted" : "done"}${event.scopes?.length > 0 ? `: ${event.scopes.join(", ")}` : ""}`;
     case "call_started":
       return `${at}call of ${event.tool} started`;
+    case "call_refused":
+      return `${at}call of ${event.tool} refused: ${event.reason}`;
     case "call_progress":
       return `${at}progress ${event.progress}${event.total ? ` of ${event.total}` : ""}${event.message ? `: ${event.message}` : ""}`;
     case "call_finished":

@@ -25,18 +25,21 @@ function target(entry) {
 /** One entry: a checkbox, what it is, and inputs for what it wants. */
 class Entry {
   #box;
+  #hash;
   #values = [];
   #plain = null;
 
-  constructor(entry) {
+  /** `trusted`: whether the user's own file says it. A project's says what whoever can write to the project likes. */
+  constructor(entry, trusted) {
     this.name = entry.name;
+    this.#hash = entry.hash;
     const id = freshId("import");
     const usable = !entry.problem;
     this.#box = el("input", {
       id,
       type: "checkbox",
       disabled: !usable,
-      checked: usable && !entry.existing && !entry.disabled && entry.wanted.length === 0 && !entry.plain_secrets,
+      checked: trusted && usable && !entry.existing && !entry.disabled && entry.wanted.length === 0 && !entry.plain_secrets,
       onchange: () => this.#show(),
     });
     const details = el("div", { class: "stack" });
@@ -44,6 +47,9 @@ class Entry {
     if (entry.problem) details.append(el("p", { class: "notice" }, `Cannot be taken over: ${visible(entry.problem)}`));
     if (entry.existing) say(`Leads to the same place as the connector “${entry.existing}”: tick it to add it once more.`);
     if (entry.disabled) say("Switched off there: it stays so.");
+    for (const [name, value] of Object.entries(entry.env_values ?? {})) {
+      details.append(el("p", { class: "muted" }, "Sets ", el("code", { class: "text" }, visible(`${name}=${value}`))));
+    }
     if (entry.secrets.length > 0) say(`Kept as secrets: ${entry.secrets.join(", ")}.`);
     if (entry.uses) say(`Takes from this machine: ${entry.uses.join(", ")}.`);
     if (entry.note) say(`Note: ${entry.note}.`);
@@ -87,6 +93,7 @@ class Entry {
     return {
       source,
       names: [this.name],
+      hashes: { [this.name]: this.#hash },
       values: Object.fromEntries(given.map(({ name, input }) => [name, input.value])),
       again: this.existing,
       allow_plain_secrets: this.#plain?.checked ?? false,
@@ -102,7 +109,7 @@ class Entry {
 }
 
 function section(source) {
-  const entries = source.connectors.map((entry) => new Entry(entry));
+  const entries = source.connectors.map((entry) => new Entry(entry, !source.project));
   const place = source.line ? ` (line ${source.line}, column ${source.column})` : "";
   const element = el(
     "section",

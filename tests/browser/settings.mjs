@@ -71,7 +71,7 @@ async function writeFiles() {
   await home.write("user/.cursor/mcp.json", {
     mcpServers: {
       tracker: { url: server.url, headers: { Authorization: CURSOR_SECRET } },
-      resting: { command: process.execPath, args: [SERVER, "resting"], disabled: true },
+      resting: { command: process.execPath, args: [SERVER, "resting"], env: { TEST_MODE: "slow" }, disabled: true },
     },
   });
   await home.write("user/.codex/config.toml", 'model = "any"\n[mcp_servers.docs]\ncommand = "npx\n');
@@ -161,7 +161,7 @@ async function importFromOthers() {
   await entry("tracker").waitFor();
   await browser.shoot("importable");
   const text = await dialog.innerText();
-  for (const part of ["Cursor", "Codex", "Visual Studio Code", "Kept as secrets: Authorization", "Switched off there: it stays so", "line 3, column"]) {
+  for (const part of ["Cursor", "Codex", "Visual Studio Code", "Kept as secrets: Authorization", "Switched off there: it stays so", "Sets TEST_MODE=slow", "line 3, column"]) {
     assert(text.includes(part), `no ${part} in:\n${text}`);
   }
   assert(await entry("tracker").getByRole("checkbox").isChecked());

@@ -67,7 +67,10 @@ async fn servers_of_other_clients_become_connectors_with_their_secrets_in_the_st
         members(shown["connectors"].as_array().expect("an array"), "transport"),
         ["stdio", "http", "http"]
     );
-    assert_eq!(shown["connectors"][0]["secrets"], json!(["GITHUB_TOKEN"]));
+    assert_eq!(
+        [&shown["connectors"][0]["secrets"], &shown["connectors"][0]["env_values"]],
+        [&json!(["GITHUB_TOKEN"]), &json!({"LOG_LEVEL": "info"})]
+    );
     assert_eq!(shown["connectors"][1]["secrets"], json!(["X-Api-Key"]));
     assert!(shown["connectors"][2]["note"].as_str().expect("a note").contains("mcp-remote"));
     assert_eq!(server.seen().requests.len(), 0, "nothing is dialled to show what there is");
@@ -188,6 +191,33 @@ async fn values_come_from_the_environment_or_the_user_and_each_entry_stands_for_
     session.must("connectors.import", values).await;
     session.ready("asks").await;
     assert_eq!(home.files_with(ENTERED), Vec::<std::path::PathBuf>::new());
+}
+
+#[tokio::test]
+async fn what_is_imported_is_what_was_shown() {
+    let home = TempHome::new();
+    let file = |fallback: &str| {
+        let command = format!("${{NOT_SET:-{fallback}}}");
+        json!({"mcpServers": {"a": {"command": command, "args": ["-c", "x"], "disabled": true}}}).to_string()
+    };
+    write(&home, ".claude.json", &file("first"));
+    let (_daemon, session) = start(&home).await;
+    let (source_id, shown) = source(&session, "claude_code").await;
+    assert_eq!(shown["connectors"][0]["command"], "${NOT_SET:-first}");
+    let hash = shown["connectors"][0]["hash"].clone();
+
+    write(&home, ".claude.json", &file("second"));
+    let request = |hash: &Value| json!({"source": source_id, "names": ["a"], "hashes": {"a": hash}});
+    let outcome = session.must("connectors.import", request(&hash)).await;
+    assert_eq!(
+        outcome,
+        json!({"imported": [],
+            "skipped": [{"name": "a", "reason": "it is no longer what was shown: look at it again"}]})
+    );
+    let (_, shown) = source(&session, "claude_code").await;
+    assert_eq!(shown["connectors"][0]["command"], "${NOT_SET:-second}");
+    session.must("connectors.import", request(&shown["connectors"][0]["hash"])).await;
+    assert_eq!(home.manifest()[0]["stdio"]["command"], "second");
 }
 
 #[tokio::test]

@@ -60,6 +60,11 @@ async fn a_deny_rule_withdraws_every_tool_of_its_connector_at_once_and_of_no_oth
     let rule = json!({"rule": "deny_connector", "target": denied, "name": "no-a"});
     assert_eq!(session.must("policy.register", rule).await, json!({"registered": "no-a"}));
     unknown(&session, &denied, "echo").await;
+    let refused = session.event("a refusal", |event| event["kind"] == "call_refused").await;
+    assert_eq!(
+        [&refused["slug"], &refused["tool"], &refused["code"], &refused["reason"]],
+        ["a", "echo", "unknown_tool", "denied by the policy rule `no-a`"]
+    );
     assert_eq!(session.text(&other, "echo", json!({"text": "free"})).await, "free");
     let status = session.status(&denied).await;
     assert_eq!([&status["connected"], &status["enabled_count"]], [&json!(true), &json!(0)]);

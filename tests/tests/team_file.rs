@@ -113,6 +113,9 @@ async fn another_url_under_an_accepted_name_is_asked_again() {
     let project = Project::new();
     project.write(&project.remote(""));
     let (_daemon, session) = project.start().await;
+    let unseen = session.must_fail("connectors.accept", json!({"slug": "remote"})).await;
+    assert_eq!((unseen.code, &unseen.data["field"]), (-32602, &json!("hash")));
+    session.status("remote").await;
     session.must("connectors.accept", json!({"slug": "remote"})).await;
     session.ready("remote").await;
     session.enable("remote", &["echo"]).await;
@@ -144,6 +147,7 @@ async fn what_was_decided_holds_after_a_restart_and_an_unaccepted_edit_is_asked_
     let other = "[[connector]]\nname = \"Other\"\nurl = \"http://127.0.0.1:9/mcp\"\n";
     project.write(&format!("{}{other}", project.remote("")));
     let (running, session) = project.start().await;
+    session.status("remote").await;
     session.must("connectors.accept", json!({"slug": "remote"})).await;
     assert_eq!(
         session.must("connectors.reject", json!({"slug": "other"})).await,

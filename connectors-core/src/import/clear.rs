@@ -3,7 +3,7 @@
 use crate::secret_like::looks_secret;
 
 /// What stands for a secret that is not shown.
-const HIDDEN: &str = "…";
+pub(super) const HIDDEN: &str = "…";
 
 /// A URL, and what of it should not be seen.
 #[derive(Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::clear::HIDDEN;
 use crate::secret_like::looks_secret;
 
 /// A value as a file gives it. May be a secret, whole or in part, so none of it is ever printed.
@@ -39,6 +40,27 @@ pub struct Placeholder {
     pub default: Option<SecretString>,
 }
 
+impl Placeholder {
+    /// What stands there by itself, unless that is a secret.
+    fn open_default(&self) -> Option<&str> {
+        let default = self.default.as_ref()?.expose_secret();
+        (!self.secret && !looks_secret(&self.name, default)).then_some(default)
+    }
+}
+
+/// What is shown of what stands in a place unless the user says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Defaults {
+    /// Nothing, not even that there is one.
+    Left,
+    /// That there is one.
+    Hidden,
+    /// All, where it is no secret by itself.
+    Shown,
+    /// The same, as if nothing had been open there. For looking at, not for showing.
+    InPlace,
+}
+
 /// A value with everything filled in that is known. What is missing stands there by its name.
 pub(crate) struct Rendered {
     pub(crate) text: SecretString,
@@ -72,19 +94,36 @@ impl Template {
     }
 
     /// As the file has it: places by their names, which shows nothing of the environment. What the file itself says may be a secret.
-    pub(crate) fn source_text(&self) -> String {
+    pub(crate) fn source_text(&self, defaults: Defaults) -> String {
         let mut text = String::new();
         for part in &self.0 {
-            match part {
-                Part::Written(written) => text.push_str(written.expose_secret()),
-                Part::Filled { name, .. } | Part::Wanted(Placeholder { name, .. }) => {
-                    text.push_str("${");
-                    text.push_str(name);
-                    text.push('}');
+            let (name, default) = match part {
+                Part::Written(written) => {
+                    text.push_str(written.expose_secret());
+                    continue;
                 }
+                Part::Filled { name, .. } => (name, None),
+                Part::Wanted(wanted) => (&wanted.name, wanted.default.as_ref().map(|_| wanted)),
+            };
+            let open = default.and_then(Placeholder::open_default);
+            if let Some(open) = open.filter(|_| defaults == Defaults::InPlace) {
+                text.push_str(open);
+                continue;
             }
+            text.push_str("${");
+            text.push_str(name);
+            if default.is_some() && matches!(defaults, Defaults::Hidden | Defaults::Shown) {
+                text.push_str(":-");
+                text.push_str(open.filter(|_| defaults == Defaults::Shown).unwrap_or(HIDDEN));
+            }
+            text.push('}');
         }
         text
+    }
+
+    /// True if there is no place in it.
+    pub(crate) fn is_written(&self) -> bool {
+        self.0.iter().all(|part| matches!(part, Part::Written(_)))
     }
 
     /// What the user has to fill in.

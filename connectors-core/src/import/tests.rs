@@ -37,7 +37,11 @@ fn stdio(args: Vec<Template>, env: Vec<(&str, Template)>) -> FoundConnector {
 fn shown(found: FoundConnector) -> Value {
     let mut file = FoundFile::new("s", "cursor", "/p");
     file.connectors = vec![found];
-    serde_json::to_value(ImportableFile::of(&file, |_| None)).unwrap()["connectors"][0].clone()
+    let mut shown =
+        serde_json::to_value(ImportableFile::of(&file, |_| None)).unwrap()["connectors"][0].clone();
+    // It is another in each process.
+    shown.as_object_mut().unwrap().remove("hash");
+    shown
 }
 
 fn refusal(found: &FoundConnector, values: &[(&str, &str)]) -> Option<Refusal> {
@@ -89,11 +93,122 @@ fn a_local_server_is_shown_without_its_secrets() {
         json!({
             "name": "local", "transport": "stdio", "command": "npx",
             "args": ["--api-key", "…", "--token=…", "…", "…", "--root=${HOME}", "${MY_TOKEN}"],
-            "env": ["LOG", "GITHUB_TOKEN", "REGION"], "disabled": false, "secrets": ["GITHUB_TOKEN", "REGION"],
+            "env": ["LOG", "GITHUB_TOKEN", "REGION"], "env_values": {"LOG": "info"}, "disabled": false, "secrets": ["GITHUB_TOKEN", "REGION"],
             "wanted": [{"name": "R", "description": "The R"}], "uses": ["HOME", "MY_TOKEN"],
             "plain_secrets": ["argument 2", "argument 3", "argument 4", "argument 5", "argument 7"]
         })
     );
+}
+
+#[test]
+fn what_would_run_unless_the_user_says_otherwise_is_shown() {
+    let place = |name: &str, default: &str| Template::new(vec![wanted(name, false, Some(default))]);
+    let env = vec![("LD_PRELOAD", text("/x.so")), ("HOME_OF", Template::new(vec![filled("HOME", "/u")]))];
+    let endpoint = FoundEndpoint::Stdio {
+        command: place("NPX", "/bin/sh"),
+        args: vec![place("FLAG", "-c"), place("PKG", "touch /srv/x"), text("--token"), place("T", "hunter2")],
+        env: env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    };
+    let shown = shown(FoundConnector::new("local", endpoint));
+    assert_eq!(
+        [&shown["command"], &shown["args"], &shown["env_values"], &shown["plain_secrets"]],
+        [
+            &json!("${NPX:-/bin/sh}"),
+            &json!(["${FLAG:--c}", "${PKG:-touch /srv/x}", "--token", "${T:-…}"]),
+            &json!({"LD_PRELOAD": "/x.so", "HOME_OF": "${HOME}"}),
+            &json!(["argument 4"]),
+        ]
+    );
+}
+
+#[test]
+fn a_default_is_hidden_where_it_is_a_secret_and_that_is_said() {
+    let one = |parts: Vec<Part>| {
+        let shown = shown(stdio(vec![Template::new(parts)], vec![]));
+        (shown["args"][0].clone(), shown["plain_secrets"] == json!(["argument 1"]))
+    };
+    assert_eq!(one(vec![wanted("A", false, Some(TOKEN))]), (json!("${A:-…}"), true));
+    assert_eq!(one(vec![wanted("A", true, Some("x"))]), (json!("${A:-…}"), true));
+    assert_eq!(one(vec![wanted("API_TOKEN", false, Some("hunter2"))]), (json!("${API_TOKEN:-…}"), true));
+    // In two halves.
+    let (first, second) = TOKEN.split_at(10);
+    let halves = vec![wanted("A", false, Some(first)), wanted("B", false, Some(second))];
+    assert_eq!(one(halves), (json!("${A:-…}${B:-…}"), true));
+    let beside = vec![wanted("A", true, Some("x")), wanted("B", false, Some("; sh"))];
+    assert_eq!(one(beside), (json!("${A:-…}${B:-; sh}"), true));
+    assert_eq!(one(vec![wanted("A", false, Some("x"))]), (json!("${A:-x}"), false));
+
+    let url = |default: &str| {
+        let url = Template::new(vec![
+            wanted("HOST", false, Some("https://a.test")),
+            Part::Written("/mcp?k=".into()),
+            wanted("K", false, Some(default)),
+        ]);
+        let shown = shown(http(url, vec![]));
+        (shown["url"].clone(), shown["plain_secrets"] == json!(["URL"]))
+    };
+    assert_eq!(url("b"), (json!("${HOST:-https://a.test}/mcp?k=${K:-b}"), false));
+    assert_eq!(url(TOKEN), (json!("${HOST:-https://a.test}/mcp?k=${K:-…}"), true));
+}
+
+#[test]
+fn what_cannot_be_shown_in_full_is_not_taken_over() {
+    let long = "a b ".repeat(2000);
+    let many = || vec![text("x"); 201];
+    let named: Vec<String> = (0..201).map(|at| format!("V{at}")).collect();
+    let values = || named.iter().map(|name| (name.as_str(), text("x"))).collect::<Vec<_>>();
+    for (found, what) in [
+        (stdio(many(), vec![]), "it has more than 200 arguments"),
+        (stdio(vec![], values()), "it has more than 200 variables"),
+        (http(text("https://a.test"), values()), "it has more than 200 headers"),
+        (stdio(vec![text("x"), text(&long)], vec![]), "its argument 2 is too long"),
+        (stdio(vec![text("r\u{200b}m")], vec![]), "its argument 1 has invisible characters"),
+        (stdio(vec![], vec![("A", text(&long))]), "the value of its variable 1 is too long"),
+        (
+            stdio(vec![], vec![("A\u{200b}", text("x"))]),
+            "the name of its variable 1 has invisible characters",
+        ),
+        (http(text("https://a.test/\u{202e}"), vec![]), "its URL has invisible characters"),
+    ] {
+        let problem = format!("it cannot be shown in full: {what}");
+        assert_eq!(
+            plan(&found, &BTreeMap::new(), true).err().map(|refusal| refusal.to_string()),
+            Some(problem.clone())
+        );
+        assert_eq!(shown(found)["problem"], problem);
+    }
+    // What is not shown anyway may be as it likes.
+    assert_eq!(refusal(&stdio(vec![], vec![("API_TOKEN", text(&"ab1".repeat(3000)))]), &[]), None);
+}
+
+#[test]
+fn a_hash_stands_for_all_of_an_entry_and_for_nothing_else() {
+    let entry = |name: &str, parts: Vec<Part>, key: &str| {
+        let mut found = stdio(vec![Template::new(parts)], vec![("A", text(key))]);
+        found.name = name.to_owned();
+        fingerprint(&found)
+    };
+    let place = |default| vec![wanted("A", false, default)];
+    let first = entry("a", place(Some("x")), "k");
+    assert_eq!(first, entry("a", place(Some("x")), "k"));
+    assert_eq!((first.len(), first.bytes().all(|byte| byte.is_ascii_hexdigit())), (64, true));
+    let mut off = stdio(vec![Template::new(place(Some("x")))], vec![("A", text("k"))]);
+    (off.name, off.disabled) = ("a".to_owned(), true);
+    let others = [
+        entry("b", place(Some("x")), "k"),
+        entry("a", place(Some("y")), "k"),
+        entry("a", place(None), "k"),
+        entry("a", [text("x").into_parts(), place(Some("x"))].concat(), "k"),
+        entry("a", vec![filled("A", "x")], "k"),
+        entry("a", vec![filled("A", "y")], "k"),
+        entry("a", place(Some("x")), "l"),
+        fingerprint(&off),
+        fingerprint(&http(text("https://a.test"), vec![("A", text("k"))])),
+        fingerprint(&http(text("https://a.test"), vec![("A", text("l"))])),
+        fingerprint(&FoundConnector::unusable("a", "it is bad")),
+    ];
+    let different: std::collections::HashSet<&String> = others.iter().chain([&first]).collect();
+    assert_eq!(different.len(), others.len() + 1);
 }
 
 #[test]

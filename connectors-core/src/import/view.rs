@@ -2,18 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use secrecy::ExposeSecret;
 use serde::Serialize;
 
-use super::clear::{hidden_argument, secret_arguments, see_url};
-use super::plan::{Draft, DraftEndpoint, draft};
+use super::draft::{Draft, DraftEndpoint, MAX_LISTED, MAX_VALUE, draft};
 use super::template::Template;
-use super::{FoundConnector, FoundEndpoint, FoundFile, MAX_TEXT, Refusal, shown_name};
+use super::{FoundConnector, FoundEndpoint, FoundFile, MAX_TEXT, Refusal, fingerprint, shown_name};
 use crate::names::Slug;
 use crate::text::display;
-
-/// Most arguments, variables or headers that are shown of an entry.
-const MAX_LISTED: usize = 200;
 
 /// A file that defines servers, or should.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -49,21 +44,26 @@ pub struct ImportableFile {
 pub struct ImportableConnector {
     /// Its name in the file, for `connectors.import`.
     pub name: String,
+    /// Stands for everything that the entry says, for `hashes` of `connectors.import`. Another in each process.
+    pub hash: String,
     /// `http` or `stdio`; absent where the file does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transport: Option<&'static str>,
-    /// The MCP endpoint, with what looks like a secret hidden.
+    /// The MCP endpoint, with what looks like a secret hidden. `${NAME:-text}` stands for `text`, unless there is a value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The executable.
+    /// The executable, in the same way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// Its arguments, with what looks like a secret hidden.
+    /// Its arguments, in the same way.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     /// Names of the variables that are set for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
+    /// Values, by name, of those variables that are not among `secrets`, in the same way.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env_values: BTreeMap<String, String>,
     /// Names of the headers that are sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<String>,
@@ -131,15 +131,18 @@ impl ImportableFile {
 
 impl ImportableConnector {
     fn of(found: &FoundConnector, existing: Option<Slug>) -> Self {
-        let Draft { endpoint, plain_secrets, has_user, .. } = draft(found, &BTreeMap::new());
-        let problem = found.problem.clone().or_else(|| has_user.then(|| Refusal::UserInUrl.to_string()));
+        let Draft { endpoint, plain_secrets, has_user, unseen, .. } = draft(found, &BTreeMap::new());
+        let refusal = if has_user { Some(Refusal::UserInUrl) } else { unseen.map(Refusal::Unseen) };
+        let problem = found.problem.clone().or_else(|| Some(refusal?.to_string()));
         let mut shown = Self {
             name: shown_name(&found.name),
+            hash: fingerprint(found),
             transport: None,
             url: None,
             command: None,
             args: Vec::new(),
             env: Vec::new(),
+            env_values: BTreeMap::new(),
             headers: Vec::new(),
             disabled: found.disabled,
             secrets: Vec::new(),
@@ -150,46 +153,31 @@ impl ImportableConnector {
             problem: problem.map(|problem| display(&problem, MAX_TEXT)),
             note: (!found.notes.is_empty()).then(|| display(&found.notes.join("; "), MAX_TEXT)),
         };
-        match (&found.endpoint, endpoint) {
-            (Some(FoundEndpoint::Http { url, .. }), Some(DraftEndpoint::Http { headers, .. })) => {
+        match endpoint {
+            Some(DraftEndpoint::Http { url, headers }) => {
                 shown.transport = Some("http");
-                shown.url = Some(display(&see_url(&url.source_text()).shown, MAX_TEXT));
+                shown.url = Some(display(&url.shown, MAX_VALUE));
                 shown.headers = names(headers.iter().map(|(name, _)| name));
                 shown.secrets = shown.headers.clone();
             }
-            (
-                Some(FoundEndpoint::Stdio { command, args, .. }),
-                Some(DraftEndpoint::Stdio { env, args: filled, .. }),
-            ) => {
+            Some(DraftEndpoint::Stdio { command, args, env }) => {
                 shown.transport = Some("stdio");
-                let command = [command.source_text()];
-                let hidden = secret_arguments(&command)[0];
-                shown.command =
-                    Some(if hidden { hidden_argument(&command[0]) } else { display(&command[0], MAX_TEXT) });
-                shown.args = arguments(args, &filled);
+                shown.command = Some(display(&command.shown, MAX_VALUE));
+                let args = args.iter().take(MAX_LISTED);
+                shown.args = args.map(|arg| display(&arg.shown, MAX_VALUE)).collect();
                 shown.env = names(env.iter().map(|variable| &variable.name));
-                let secret = env.iter().filter(|variable| variable.is_secret);
-                shown.secrets = names(secret.map(|variable| &variable.name));
+                for variable in env.iter().take(MAX_LISTED) {
+                    let name = shown_name(&variable.name);
+                    match &variable.shown {
+                        Some(value) => _ = shown.env_values.insert(name, display(value, MAX_VALUE)),
+                        None => shown.secrets.push(name),
+                    }
+                }
             }
-            _ => {}
+            None => {}
         }
         shown
     }
-}
-
-/// The arguments by the names of what is filled in. One that looks like a secret, as written or filled in, is hidden.
-fn arguments(args: &[Template], filled: &[secrecy::SecretString]) -> Vec<String> {
-    let written: Vec<String> = args.iter().map(Template::source_text).collect();
-    let filled: Vec<&str> = filled.iter().map(|arg| arg.expose_secret()).collect();
-    let by_text = secret_arguments(&written);
-    let by_value = secret_arguments(&filled);
-    let show = |((text, template), (by_text, by_value)): ((&String, &Template), (bool, bool))| {
-        // What is filled in is not in the text: only what is written there can give something away.
-        let is_written = template.filled().next().is_none();
-        let text = if by_text || by_value && is_written { hidden_argument(text) } else { text.clone() };
-        display(&text, MAX_TEXT)
-    };
-    written.iter().zip(args).zip(by_text.into_iter().zip(by_value)).take(MAX_LISTED).map(show).collect()
 }
 
 fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {

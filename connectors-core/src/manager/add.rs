@@ -107,7 +107,7 @@ impl Shared {
             match inserted {
                 Ok(cell) => return Ok(cell),
                 Err(error) => {
-                    self.undo(replaced, &error).await;
+                    self.put_back(replaced).await;
                     if !matches!(error, ConnectorError::Storage(StorageError::SlugTaken(_))) {
                         return Err(error);
                     }

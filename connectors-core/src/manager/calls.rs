@@ -118,7 +118,15 @@ impl Shared {
         if cell.catalog.load().is_none() {
             self.connection(&cell)?;
         }
-        Err(unknown())
+        let error = unknown();
+        if let Some(reason) = self.withheld_reason(&request.slug, &request.tool) {
+            let call_id = request.call_id.clone();
+            self.events.publish(
+                Some(&request.slug),
+                EventKind::CallRefused { call_id, tool: request.tool.clone(), code: error.code(), reason },
+            );
+        }
+        Err(error)
     }
 
     /// The connection of a connector, or why there is none.

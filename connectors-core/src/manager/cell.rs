@@ -1,7 +1,7 @@
 //! One incarnation of one connector.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -41,6 +41,8 @@ pub(super) struct Cell {
     pub(super) consent: Consent,
     /// How often its tokens were replaced by a sign-in.
     renewals: AtomicU64,
+    /// True once this manager has removed it, which is more than that it is gone from the manifest.
+    is_removed: AtomicBool,
     commands: mpsc::Sender<Command>,
     supervisor: Mutex<Option<JoinHandle<()>>>,
 }
@@ -170,6 +172,7 @@ impl Cell {
             sign_in: ArcSwapOption::empty(),
             consent: Consent::default(),
             renewals: AtomicU64::new(0),
+            is_removed: AtomicBool::new(false),
             commands,
             supervisor: Mutex::new(None),
         };
@@ -188,6 +191,15 @@ impl Cell {
 
     pub(super) fn renewed(&self) {
         self.renewals.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// True if this manager has removed it: its secrets are not for whoever has the slug next.
+    pub(super) fn was_removed(&self) -> bool {
+        self.is_removed.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn removed(&self) {
+        self.is_removed.store(true, Ordering::SeqCst);
     }
 
     /// Tells the supervisor; it always reads on, so this waits for nobody else.

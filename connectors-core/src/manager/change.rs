@@ -11,6 +11,10 @@ use super::secrets::SecretChange;
 use super::shared::Shared;
 use crate::definition::ConnectorDefinition;
 use crate::error::ConnectorError;
+use crate::transport::InvalidDefinition;
+
+/// How often an update is begun anew because what it builds on has changed.
+const ATTEMPTS: usize = 8;
 
 impl Shared {
     /// Changes a connector and dials it again where that makes a difference. After an error it is as it was, but for tokens
@@ -20,63 +24,92 @@ impl Shared {
         cell: Arc<Cell>,
         update: ConnectorUpdate,
     ) -> Result<(), ConnectorError> {
-        let present = cell.definition.load_full();
-        // Found out before anything is done.
-        self.updated(&present, &update)?;
-        let moved = update.address().map_or(Move::None, |url| Move::between(&present.url, url.trim()));
-        let concerns_sign_in = moved != Move::None || update.sign_in.is_some();
-        if concerns_sign_in {
-            // What they would bring is for how it was.
-            self.pending.forget(&cell);
+        let mut exclusive = None;
+        let mut is_revoked = false;
+        for _ in 0..ATTEMPTS {
+            let before = cell.definition.load_full();
+            // Found out before anything is done.
+            let change = self.updated(&before, &update)?;
+            let moved = update.address().map_or(Move::None, |url| Move::between(&before.url, url.trim()));
+            let concerns_sign_in = moved != Move::None || update.sign_in.is_some();
+            if concerns_sign_in {
+                // What they would bring is for how it was.
+                self.pending.forget(&cell);
+            }
+            if moved == Move::Away && !is_revoked {
+                // Whoever gives tokens back needs them for itself.
+                exclusive = None;
+                self.revoke(&cell).await;
+                is_revoked = true;
+                continue;
+            }
+            let touches_secrets = !change.secrets.is_empty() || !change.gone(&before).is_empty();
+            if (concerns_sign_in || touches_secrets) && exclusive.is_none() {
+                exclusive = Some(self.credentials.exclusive(&cell.slug).await?);
+                // It may have become another one meanwhile.
+                continue;
+            }
+            if !self.is_current(&cell) {
+                return Err(ConnectorError::NotFound(cell.slug.clone()));
+            }
+            if let Some(redial) = self.attempt(&cell, before, change, concerns_sign_in).await? {
+                drop(exclusive);
+                if redial {
+                    // The next dial opens another, and so does whoever signs in before.
+                    cell.sign_in.store(None);
+                    cell.redial().await?;
+                }
+                return Ok(());
+            }
         }
-        if moved == Move::Away {
-            self.revoke(&cell).await;
-        }
-        let _exclusive = match concerns_sign_in {
-            true => Some(self.credentials.exclusive(&cell.slug).await?),
-            false => None,
-        };
-        let before = cell.definition.load_full();
-        let (after, secrets) = self.updated(&before, &update)?;
-        let is_redialled = |other: &ConnectorDefinition| {
-            (&before.url, &before.stdio, before.engine, before.disabled, &before.network)
-                != (&other.url, &other.stdio, other.engine, other.disabled, &other.network)
-                || (concerns_sign_in && before.oauth != other.oauth)
-                || before.secret_headers != other.secret_headers
-        };
-        let redial = is_redialled(&after) || secrets.puts();
+        let problem = "others change this connector all the time; look at it again".to_owned();
+        Err(InvalidDefinition { field: "slug", problem }.into())
+    }
+
+    /// Puts a change into force, and says whether the connector is to be dialled again for it. `None`, with nothing done, if what
+    /// the change builds on is not as it was in `before`.
+    async fn attempt(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        before: Arc<ConnectorDefinition>,
+        change: Change,
+        concerns_sign_in: bool,
+    ) -> Result<Option<bool>, ConnectorError> {
+        let gone = change.gone(&before);
+        let Change { after, secrets } = change;
+        let is_redialled = secrets.puts()
+            || (&before.url, &before.stdio, before.engine, before.disabled, &before.network)
+                != (&after.url, &after.stdio, after.engine, after.disabled, &after.network)
+            || (concerns_sign_in && before.oauth != after.oauth)
+            || before.secret_headers != after.secret_headers;
         // Before the definition leads elsewhere: no dial may find what was for the old address.
         let replaced = self.change_secrets(&cell.slug, &secrets).await?;
-        let gone = before.secret_headers.iter().filter(|name| !after.secret_headers.contains(name));
-        let gone: Vec<String> = gone.cloned().chain(environment::dropped(&before, &after)).collect();
         let edited = self
-            .edit(&cell, move |definition| {
-                // The rest may have changed meanwhile, here or elsewhere; only what was asked for is set.
-                set(&mut definition.name, &before.name, &after.name);
-                set(&mut definition.url, &before.url, &after.url);
-                set(&mut definition.stdio, &before.stdio, &after.stdio);
-                set(&mut definition.engine, &before.engine, &after.engine);
-                set(&mut definition.disabled, &before.disabled, &after.disabled);
-                set(&mut definition.secret_headers, &before.secret_headers, &after.secret_headers);
-                set(&mut definition.output_check, &before.output_check, &after.output_check);
-                set(&mut definition.network, &before.network, &after.network);
-                set(&mut definition.proposal, &before.proposal, &after.proposal);
-                if concerns_sign_in {
-                    definition.oauth.clone_from(&after.oauth);
+            .edit(cell, move |definition| {
+                if basis(definition) != basis(&before) {
+                    return false;
                 }
+                // The selection may have changed meanwhile.
+                let enabled_tools = std::mem::take(&mut definition.enabled_tools);
+                let tool_pins = std::mem::take(&mut definition.tool_pins);
+                *definition = ConnectorDefinition { enabled_tools, tool_pins, ..after.clone() };
+                true
             })
             .await;
-        if let Err(error) = edited {
-            self.undo(replaced, &error).await;
-            return Err(error);
+        match edited {
+            Ok(true) => {
+                self.drop_secrets(&cell.slug, gone.iter().map(String::as_str)).await;
+                Ok(Some(is_redialled))
+            }
+            Ok(false) => {
+                self.put_back(replaced).await;
+                Ok(None)
+            }
+            Err(error) => {
+                self.undo(cell, replaced).await;
+                Err(error)
+            }
         }
-        self.drop_secrets(&cell.slug, gone.iter().map(String::as_str)).await;
-        if redial {
-            // The next dial opens another, and so does whoever signs in before.
-            cell.sign_in.store(None);
-            cell.redial().await?;
-        }
-        Ok(())
     }
 
     /// A definition as it is to be, and what becomes of its secrets.
@@ -84,9 +117,10 @@ impl Shared {
         &self,
         before: &ConnectorDefinition,
         update: &ConnectorUpdate,
-    ) -> Result<(ConnectorDefinition, SecretChange), ConnectorError> {
+    ) -> Result<Change, ConnectorError> {
         if let Some(proposal) = &update.proposal {
-            return self.succeeded(before, proposal);
+            let (after, secrets) = self.succeeded(before, proposal)?;
+            return Ok(Change { after, secrets });
         }
         if before.stdio.is_some() {
             let of_http = [
@@ -138,13 +172,26 @@ impl Shared {
             after.network = network.clone();
         }
         self.dialer(&after)?.check(&after)?;
-        Ok((after, secrets))
+        Ok(Change { after, secrets })
     }
 }
 
-/// Makes a field what it is to be, if that differs from what it was.
-fn set<T: Clone + PartialEq>(field: &mut T, before: &T, after: &T) {
-    if before != after {
-        field.clone_from(after);
+/// What is to become of a connector.
+struct Change {
+    after: ConnectorDefinition,
+    secrets: SecretChange,
+}
+
+impl Change {
+    /// The names of the secrets that the definition refers to no more.
+    fn gone(&self, before: &ConnectorDefinition) -> Vec<String> {
+        let is_gone = |name: &&String| !self.after.secret_headers.contains(name);
+        let headers = before.secret_headers.iter().filter(is_gone).cloned();
+        headers.chain(environment::dropped(before, &self.after)).collect()
     }
+}
+
+/// What of a definition an update builds on: all but the selection.
+fn basis(definition: &ConnectorDefinition) -> ConnectorDefinition {
+    ConnectorDefinition { enabled_tools: Vec::new(), tool_pins: Default::default(), ..definition.clone() }
 }

@@ -193,23 +193,16 @@ impl Shared {
         cell: Arc<Cell>,
         names: Option<Vec<String>>,
     ) -> Result<(), ConnectorError> {
-        let definition = cell.definition.load_full();
-        let Some(stdio) = &definition.stdio else {
-            let problem = "this is an HTTP connector: it has no environment".to_owned();
-            return Err(InvalidDefinition { field: "slug", problem }.into());
-        };
-        let names = names.unwrap_or_else(|| plaintext_secrets(&definition));
-        let mut moved = BTreeMap::new();
-        for name in names {
-            match stdio.env.get(&name) {
-                Some(value) => drop(moved.insert(name, value.clone())),
-                None if stdio.secret_env.contains(&name) => {}
-                None => {
-                    let problem = format!("there is no variable {:?}", crate::text::display(&name, 60));
-                    return Err(InvalidDefinition { field: "names", problem }.into());
-                }
-            }
+        if to_be_moved(&cell.definition.load(), names.as_deref())?.is_empty() {
+            return Ok(());
         }
+        let _exclusive = self.credentials.exclusive(&cell.slug).await?;
+        if !self.is_current(&cell) {
+            return Err(ConnectorError::NotFound(cell.slug.clone()));
+        }
+        // It may have changed while somebody else held the secrets.
+        let definition = cell.definition.load_full();
+        let moved = to_be_moved(&definition, names.as_deref())?;
         if moved.is_empty() {
             return Ok(());
         }
@@ -219,7 +212,7 @@ impl Shared {
             secrets.put(CredentialKey::env_name(name), SecretString::from(value.as_str()));
         }
         self.dialer(&after)?.check(&after)?;
-        let replaces_stored = moved.keys().any(|name| stdio.secret_env.contains(name));
+        let replaces_stored = moved.keys().any(|name| secret_names(&definition).contains(name));
         let replaced = self.change_secrets(&cell.slug, &secrets).await?;
         let edited = match self.read_back(&cell.slug, &moved).await {
             Ok(()) => self.edit(&cell, move |definition| move_out(definition, &moved)).await,
@@ -235,7 +228,7 @@ impl Shared {
             }
             Err(error) => error,
         };
-        self.undo(replaced, &failure).await;
+        self.undo(&cell, replaced).await;
         Err(failure)
     }
 
@@ -250,6 +243,30 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// The variables in plain text that are meant, with their values: those named, or all that look like secrets.
+fn to_be_moved(
+    definition: &ConnectorDefinition,
+    names: Option<&[String]>,
+) -> Result<BTreeMap<String, String>, InvalidDefinition> {
+    let Some(stdio) = &definition.stdio else {
+        let problem = "this is an HTTP connector: it has no environment".to_owned();
+        return Err(InvalidDefinition { field: "slug", problem });
+    };
+    let names = names.map_or_else(|| plaintext_secrets(definition), <[String]>::to_vec);
+    let mut moved = BTreeMap::new();
+    for name in names {
+        match stdio.env.get(&name) {
+            Some(value) => drop(moved.insert(name, value.clone())),
+            None if stdio.secret_env.contains(&name) => {}
+            None => {
+                let problem = format!("there is no variable {:?}", crate::text::display(&name, 60));
+                return Err(InvalidDefinition { field: "names", problem });
+            }
+        }
+    }
+    Ok(moved)
 }
 
 /// Takes variables out of a definition's plain ones; false, with nothing done, if one has another value by now.

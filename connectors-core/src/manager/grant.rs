@@ -44,7 +44,7 @@ impl Shared {
             .await
             .and_then(|edited| edited.map_err(ConnectorError::from));
         if let Err(error) = edited {
-            self.undo(replaced, &error).await;
+            self.undo(cell, replaced).await;
             return Err(error);
         }
         self.drop_secrets(&cell.slug, obsolete).await;

@@ -1,5 +1,6 @@
 //! What other clients have configured: showing it, and taking it over.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::cell::Cell;
@@ -7,7 +8,8 @@ use super::shared::Shared;
 use crate::definition::ConnectorDefinition;
 use crate::error::ConnectorError;
 use crate::import::{
-    Destination, FoundConnector, FoundFile, ImportRequest, ImportableFile, SkippedImport, plan, shown_name,
+    Destination, FoundConnector, FoundFile, ImportRequest, ImportableFile, SkippedImport, fingerprint, plan,
+    shown_name,
 };
 use crate::manager::NewEndpoint;
 use crate::names::Slug;
@@ -55,6 +57,13 @@ impl Shared {
         found: &FoundConnector,
         request: &ImportRequest,
     ) -> Result<Arc<Cell>, String> {
+        // As long as nobody has seen it, it is nobody's wish.
+        let is_seen = |hashes: &BTreeMap<String, String>| {
+            hashes.get(&shown_name(&found.name)).is_some_and(|hash| *hash == fingerprint(found))
+        };
+        if !request.hashes.as_ref().is_none_or(is_seen) {
+            return Err("it is no longer what was shown: look at it again".to_owned());
+        }
         let new = plan(found, &request.values, request.allow_plain_secrets)
             .map_err(|refusal| refusal.to_string())?;
         let destination = match &new.endpoint {

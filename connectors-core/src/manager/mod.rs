@@ -65,6 +65,9 @@ use crate::view::{ConnectorStatus, StateName, ToolView};
 /// How long an answer waits for the outcome of a first dial before it says "still connecting".
 const FIRST_OUTCOME: Duration = Duration::from_secs(10);
 
+/// How long a shutdown waits for changes that are under way.
+const LAST_CHANGES: Duration = Duration::from_secs(5);
+
 /// Everything that a host does with connectors. Cloning is cheap; all clones are the same manager.
 ///
 /// *Concurrency.* Any method at any time. What reads (`list`, `tools`, `routes`) never waits; calls wait for nothing but
@@ -112,13 +115,16 @@ impl ConnectorManager {
         connectors.iter().map(|cell| shared.status_of(cell)).chain(shared.proposed()).collect()
     }
 
+    /// The user's own connectors, without what is only proposed.
+    pub fn slugs(&self) -> Vec<Slug> {
+        self.shared().cells.load().iter().map(|cell| cell.slug.clone()).collect()
+    }
+
     /// One connector, or one proposal.
     pub fn status(&self, slug: &Slug) -> Result<ConnectorStatus, ConnectorError> {
         match self.shared().cell(slug) {
             Ok(cell) => Ok(self.shared().status_of(&cell)),
-            Err(error) => {
-                self.shared().proposed().into_iter().find(|status| status.slug == *slug).ok_or(error)
-            }
+            Err(error) => self.shared().proposed_as(slug).ok_or(error),
         }
     }
 
@@ -236,12 +242,13 @@ impl ConnectorManager {
     /// accepted all the same.
     ///
     /// `hash` names what the user has seen ([`ProposalView::hash`](crate::view::ProposalView::hash)); without it that is what
-    /// [`list`](Self::list) gave last.
+    /// [`list`](Self::list) or [`status`](Self::status) gave last.
     ///
     /// # Errors
     ///
-    /// [`ConnectorError::Invalid`] with the field `hash` if the file proposes something else by now, and with the field `slug`
-    /// where nothing is proposed. After any error it is still proposed, and nothing was dialled.
+    /// [`ConnectorError::Invalid`] with the field `hash` if the file proposes something else by now, or without `hash` where
+    /// nothing was shown yet, and with the field `slug` where nothing is proposed or the file cannot be read within five seconds.
+    /// After any error it is still proposed, and nothing was dialled.
     pub async fn accept(&self, slug: &Slug, hash: Option<&str>) -> Result<ConnectorStatus, ConnectorError> {
         let accepting = Arc::clone(self.shared()).accept_proposal(slug.clone(), hash.map(ToOwned::to_owned));
         let cell = to_the_end(accepting).await?;
@@ -392,6 +399,12 @@ impl ConnectorManager {
         }
     }
 
+    /// Why an enabled tool on offer is withheld from models, in one sentence: its definition has changed, its schema cannot be
+    /// used, or a gate refuses it. `None` for every other tool.
+    pub fn withheld(&self, slug: &Slug, tool: &str) -> Option<String> {
+        self.shared().withheld_reason(slug, tool)
+    }
+
     /// Returns once no change of the routes is under way: observers agree with [`routes`](Self::routes) then.
     pub async fn routes_settled(&self) {
         self.shared().observers.settled().await;
@@ -431,10 +444,13 @@ impl ConnectorManager {
     /// removed.
     pub async fn shutdown(&self) {
         self.shared().unfollow_manifest();
-        // A change that is being taken over may still bring connectors.
-        let _ = self.shared().serial.run(async { Ok::<_, ConnectorError>(()) }).await;
-        self.shared().pending.clear();
         self.shared().proposals.stop();
+        // A change that is being taken over may still bring connectors. One that hangs is left to the end of the process.
+        let changes = self.shared().serial.run(async { Ok::<_, ConnectorError>(()) });
+        if tokio::time::timeout(LAST_CHANGES, changes).await.is_err() {
+            tracing::warn!("a change of the settings is still under way at the shutdown");
+        }
+        self.shared().pending.clear();
         let cells = self.shared().cells.load_full();
         futures_util::future::join_all(cells.iter().map(|cell| cell.stop())).await;
     }

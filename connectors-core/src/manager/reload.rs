@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -13,6 +14,9 @@ use crate::error::{ConnectorError, StorageError};
 use crate::events::EventKind;
 use crate::names::Slug;
 use crate::trace::Trace;
+
+/// How long a manifest without connectors is taken for one that an editor is about to write.
+const GONE: Duration = Duration::from_secs(1);
 
 impl Shared {
     /// Takes over every change that the store tells of, until [`unfollow_manifest`](Self::unfollow_manifest).
@@ -48,6 +52,28 @@ impl Shared {
         self.note_storage(&loaded);
         self.merge(loaded?).await;
         Ok(())
+    }
+
+    /// The same, for a change that has not found its connector as it was; says whether the manifest holds it.
+    ///
+    /// Some editors delete a file before they write it: where nothing is left of what was there, it is read once more after a
+    /// while, as those who watch it do.
+    pub(super) async fn reload_to_change(self: &Arc<Self>, slug: &Slug) -> Result<bool, StorageError> {
+        let mut loaded = self.config.load().await;
+        if loaded.as_ref().is_ok_and(Vec::is_empty) && self.has_own() {
+            tokio::time::sleep(GONE).await;
+            loaded = self.config.load().await;
+        }
+        self.note_storage(&loaded);
+        let definitions = loaded?;
+        let is_there = definitions.iter().any(|definition| definition.slug == *slug);
+        self.merge(definitions).await;
+        Ok(is_there)
+    }
+
+    /// True if there is a connector that only the manifest can hold.
+    fn has_own(&self) -> bool {
+        self.cells.load().iter().any(|cell| !self.proposals.stands_for(&cell.definition.load()))
     }
 
     /// Notes whether the manifest can be used, and tells the world if that is news.

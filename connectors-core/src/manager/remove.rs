@@ -37,15 +37,18 @@ impl Shared {
             .serial
             .run(async move {
                 if !shared.is_current(&removed) {
+                    // Somebody else was faster; what it had is not wanted either way.
+                    removed.removed();
                     return Err(ConnectorError::NotFound(removed.slug.clone()));
                 }
                 shared.config.remove(&removed.slug).await?;
+                removed.removed();
                 shared.forget(&removed).await;
                 Ok(())
             })
             .await;
         if let Err(error) = deleted {
-            self.undo(secrets, &error).await;
+            self.undo(&cell, secrets).await;
             self.propose_again(rejected).await;
             return Err(error);
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use secrecy::SecretString;
 
+use super::cell::Cell;
 use super::shared::Shared;
 use crate::error::{ConnectorError, CredentialError};
 use crate::names::Slug;
@@ -36,6 +37,11 @@ impl SecretChange {
     /// True if one of a sign-in's secrets is among them.
     pub(super) fn concerns_sign_in(&self) -> bool {
         self.0.keys().any(|name| is_of_sign_in(name))
+    }
+
+    /// True if every secret stays as it is.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// True if a secret gets a new value.
@@ -87,16 +93,17 @@ impl Shared {
         Ok(replaced)
     }
 
-    /// Undoes a change whose purpose has failed with `error`. A connector that was removed meanwhile gets nothing back.
-    pub(super) async fn undo(&self, mut replaced: Replaced, error: &ConnectorError) {
-        if matches!(error, ConnectorError::NotFound(_)) {
+    /// Undoes a change to a connector whose purpose has failed. One that this manager has removed meanwhile gets nothing back; one
+    /// that is gone from the manifest does, for whoever took it out may put it back.
+    pub(super) async fn undo(&self, cell: &Cell, mut replaced: Replaced) {
+        if cell.was_removed() {
             replaced.0.iter_mut().for_each(|(_, before)| *before = None);
         }
         self.put_back(replaced).await;
     }
 
     /// Undoes a change. What cannot be undone is logged, by name.
-    async fn put_back(&self, replaced: Replaced) {
+    pub(super) async fn put_back(&self, replaced: Replaced) {
         for (key, before) in replaced.0.into_iter().rev() {
             let outcome = match before {
                 Some(value) => self.credentials.put(&key, &value).await,

@@ -219,8 +219,8 @@ impl Shared {
                         return Ok(outcome);
                     }
                     if !shared.config.compare_and_swap(&before, &after).await? {
-                        shared.reload_in_turn().await?;
-                        if !shared.is_current(&cell) || **cell.definition.load() != *before {
+                        let is_there = shared.reload_to_change(&cell.slug).await?;
+                        if is_there || !shared.is_current(&cell) || **cell.definition.load() != *before {
                             continue;
                         }
                         // It was not in the manifest so far: its project's file stood for it.
@@ -246,6 +246,13 @@ impl Shared {
         });
         reserved.insert(slug.clone());
         Reservation { shared: Arc::clone(self), slug }
+    }
+
+    /// Claims this very slug until the reservation is dropped; `None` while somebody else has claimed it.
+    pub(super) fn reserve_exactly(self: &Arc<Self>, slug: &Slug) -> Option<Reservation> {
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_free = reserved.insert(slug.clone());
+        is_free.then(|| Reservation { shared: Arc::clone(self), slug: slug.clone() })
     }
 }
 

@@ -9,6 +9,7 @@ use super::routes::{is_changed, withheld};
 use super::shared::Shared;
 use crate::definition::ConnectorDefinition;
 use crate::error::ConnectorError;
+use crate::names::Slug;
 use crate::view::{CommandView, ConnectorStatus, ToolView};
 
 /// An error as a sentence for a status, where the connector is named already.
@@ -88,6 +89,18 @@ impl Shared {
             proposal: definition.proposal.as_ref().map(super::proposals::accepted_view),
             proposal_changed: self.proposals.change_of(&definition),
         }
+    }
+
+    /// Why an enabled tool of a connector's catalogue has no route; `None` if it has one, or is none.
+    pub(super) fn withheld_reason(&self, slug: &Slug, tool: &str) -> Option<String> {
+        let cell = self.cell(slug).ok()?;
+        let definition = cell.definition.load();
+        if definition.disabled || !definition.enabled_tools.iter().any(|enabled| enabled == tool) {
+            return None;
+        }
+        let catalog = cell.catalog.load_full()?;
+        let tool = catalog.tools.iter().find(|offered| offered.name == tool)?;
+        withheld(&definition, tool, &self.gates)
     }
 
     pub(super) fn tools_of(&self, cell: &Cell) -> Vec<ToolView> {

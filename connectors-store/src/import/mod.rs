@@ -16,22 +16,29 @@ mod mcp_remote;
 mod vscode;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use connectors_core::ImportSource;
 use connectors_core::import::{FileProblem, FoundFile, Placeholder};
+use futures_util::{StreamExt, stream};
 
 use self::expand::{Scope, Syntax};
 use self::locations::Candidate;
 pub use self::locations::{Client, Locations, Platform};
+use crate::regular;
 
 /// Largest file that is read, in bytes.
 pub const MAX_FILE: u64 = 16 << 20;
 /// Most entries that are read of one file.
 pub const MAX_ENTRIES: usize = 1000;
+
+/// How long a file is waited for: it may lie on a server that does not answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How many files are read at once.
+const AT_ONCE: usize = 8;
 
 /// The configuration files of other clients. They are read anew each time, and never written.
 #[derive(Debug, Clone)]
@@ -49,28 +56,50 @@ impl ClientFiles {
 #[async_trait]
 impl ImportSource for ClientFiles {
     async fn find(&self) -> Vec<FoundFile> {
-        let locations = self.locations.clone();
-        match tokio::task::spawn_blocking(move || find(&locations)).await {
-            Ok(files) => files,
-            Err(error) => {
-                tracing::error!(%error, "the files of other clients could not be looked at");
-                Vec::new()
-            }
+        find(&self.locations, PATIENCE).await
+    }
+}
+
+/// Waits for each file as long as `patience`; what one keeps from being read spoils no other.
+async fn find(locations: &Locations, patience: Duration) -> Vec<FoundFile> {
+    let of_places = locations.clone();
+    let Some(candidates) = in_time(patience, move || of_places.candidates()).await else {
+        tracing::error!("the places of other clients' files could not be looked at");
+        return Vec::new();
+    };
+    let look = |candidate: Candidate| async move {
+        let (to_read, of_values) = (candidate.clone(), locations.clone());
+        let files = in_time(patience, move || look_at(&to_read, &of_values)).await;
+        files.unwrap_or_else(|| {
+            let problem = format!("it could not be read within {} s", patience.as_secs());
+            vec![candidate.opened(&[], locations).failed(FileProblem { problem, position: None })]
+        })
+    };
+    stream::iter(candidates).map(look).buffered(AT_ONCE).concat().await
+}
+
+/// What `work` gives, on a thread of its own; `None` if it takes too long or fails. It is not ended then, only left alone.
+async fn in_time<T: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    tokio::time::timeout(patience, tokio::task::spawn_blocking(work)).await.ok()?.ok()
+}
+
+fn look_at(candidate: &Candidate, locations: &Locations) -> Vec<FoundFile> {
+    match read_file(&candidate.path) {
+        Ok(Some(bytes)) => candidate.opened(&bytes, locations).read(),
+        Ok(None) => Vec::new(),
+        Err(problem) => {
+            vec![candidate.opened(&[], locations).failed(FileProblem { problem, position: None })]
         }
     }
 }
 
-fn find(locations: &Locations) -> Vec<FoundFile> {
-    locations.candidates().iter().flat_map(|candidate| look_at(candidate, locations)).collect()
-}
-
-fn look_at(candidate: &Candidate, locations: &Locations) -> Vec<FoundFile> {
-    let Candidate { client, path, folder } = candidate;
-    let opened = |bytes| Opened { client: *client, path, folder: folder.as_deref(), locations, bytes };
-    match read_file(path) {
-        Ok(Some(bytes)) => opened(&bytes).read(),
-        Ok(None) => Vec::new(),
-        Err(problem) => vec![opened(&[]).failed(FileProblem { problem, position: None })],
+impl Candidate {
+    fn opened<'a>(&'a self, bytes: &'a [u8], locations: &'a Locations) -> Opened<'a> {
+        let Self { client, path, folder } = self;
+        Opened { client: *client, path, folder: folder.as_deref(), locations, bytes }
     }
 }
 
@@ -160,23 +189,16 @@ impl<'a> Opened<'a> {
 
 /// The content of a file, whatever links lead to it; `None` if there is none. The problem otherwise.
 fn read_file(path: &Path) -> Result<Option<Vec<u8>>, String> {
-    let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
-        _ => Err(format!("it cannot be read: {error}")),
-    };
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) => return unreadable(error),
-    };
-    // A pipe would keep us waiting.
-    if !metadata.is_file() {
-        return Err("it is not a file".to_owned());
-    }
-    let mut content = Vec::new();
-    match File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut content)) {
-        Ok(_) if content.len() as u64 > MAX_FILE => Err(format!("it is larger than {} MiB", MAX_FILE >> 20)),
-        Ok(_) => Ok(Some(content)),
-        Err(error) => unreadable(error),
+    match regular::read(path, MAX_FILE) {
+        Ok(Some(content)) => Ok(Some(content)),
+        Ok(None) => Err(format!("it is larger than {} MiB", MAX_FILE >> 20)),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
+            io::ErrorKind::InvalidInput => Err("it is not a file".to_owned()),
+            // Windows does not open folders.
+            _ if path.is_dir() => Err("it is not a file".to_owned()),
+            _ => Err(format!("it cannot be read: {error}")),
+        },
     }
 }
 

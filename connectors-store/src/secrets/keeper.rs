@@ -52,6 +52,16 @@ pub(crate) trait Keeper: CredentialStore {
     /// missing.
     async fn prove(&self) -> Condition;
 
+    /// True unless [`prove`](Self::prove) would create it.
+    fn exists(&self) -> bool {
+        true
+    }
+
+    /// Takes back what [`prove`](Self::prove) has created, unless a secret is in it by now.
+    async fn remove_empty(&self) -> Result<(), CredentialError> {
+        Ok(())
+    }
+
     /// The keys of every connector, known or not, that have a value.
     async fn keys(&self) -> Result<Vec<CredentialKey>, CredentialError>;
 

@@ -85,6 +85,9 @@ pub enum SecretsError {
     /// The vault has a key file; a passphrase is of no use to it.
     #[error("the vault has no passphrase, but a key file")]
     NoPassphrase,
+    /// They are somewhere else: a vault that nobody uses would be mistaken for theirs at a later start.
+    #[error("secrets are in the {0}, not in a vault; move them there first, then set its passphrase")]
+    NotInVault(SecretPlace),
     /// An empty passphrase protects nothing.
     #[error("a passphrase must not be empty")]
     EmptyPassphrase,
@@ -230,16 +233,20 @@ impl Secrets {
         Err(self.no_vault())
     }
 
-    /// Encrypts the vault anew: under a passphrase, or, with none, under its key file. See
-    /// [`VaultStore::set_passphrase`](crate::VaultStore::set_passphrase).
+    /// Encrypts the vault that secrets are in anew: under a passphrase, or, with none, under its key file. See
+    /// [`VaultStore::set_passphrase`](crate::VaultStore::set_passphrase). No move begins meanwhile.
     pub async fn set_passphrase(&self, passphrase: Option<SecretString>) -> Result<(), SecretsError> {
         use secrecy::ExposeSecret;
         if passphrase.as_ref().is_some_and(|passphrase| passphrase.expose_secret().is_empty()) {
             return Err(SecretsError::EmptyPassphrase);
         }
         #[cfg(feature = "vault")]
-        if let Some(vault) = &self.0.vault {
-            return Ok(vault.set_passphrase(passphrase).await?);
+        if let (Some(places), Some(vault)) = (&self.0.places, &self.0.vault) {
+            let (place, _held) = places.enter().await?;
+            return match place {
+                SecretPlace::Vault => Ok(vault.set_passphrase(passphrase).await?),
+                place @ SecretPlace::Keychain => Err(SecretsError::NotInVault(place)),
+            };
         }
         Err(self.no_vault())
     }
@@ -293,6 +300,15 @@ impl Opening {
     pub(crate) fn moved_to(&self) -> Result<Option<SecretPlace>, CredentialError> {
         let marker = self.places.marker.read()?;
         Ok(marker.filter(|marker| marker.moves > 0).map(|marker| marker.kept_in))
+    }
+
+    /// True if the vault holds secrets, other than the copies of a move there that was begun and did not come to be.
+    #[cfg(all(feature = "keychain", feature = "vault"))]
+    pub(crate) fn vault_counts(&self) -> bool {
+        // A record that cannot be read is told with the place.
+        let marker = self.places.marker.read().ok().flatten();
+        let copies = marker.filter(|marker| marker.moves == 0).and_then(|marker| marker.leftover);
+        copies.is_none_or(|copies| copies.place != SecretPlace::Vault) && self.vault.holds_secrets()
     }
 
     /// Settles on a place, and tells how it is.

@@ -49,7 +49,29 @@ impl Places {
             self.settle_leftover(&mut marker, from).await?;
             return Ok(Moved { moved: 0, left: 0 });
         }
-        let (source, target) = (self.keeper(from)?, self.keeper(to)?);
+        let target = self.keeper(to)?;
+        let existed = target.exists();
+        let moved = self.move_between(from, &*target, to, marker, own).await;
+        // An empty vault would be mistaken for the place in use at a start where the keychain is locked.
+        if moved.is_err()
+            && !existed
+            && let Err(error) = target.remove_empty().await
+        {
+            tracing::warn!(%error, %to, "what was made for a move that failed could not be deleted");
+        }
+        moved
+    }
+
+    /// The move itself. The caller is alone.
+    async fn move_between(
+        &self,
+        from: SecretPlace,
+        target: &dyn Keeper,
+        to: SecretPlace,
+        mut marker: Option<Marker>,
+        own: &BTreeSet<Slug>,
+    ) -> Result<Moved, CredentialError> {
+        let source = self.keeper(from)?;
         let condition = target.prove().await;
         if let Some(problem) = condition.problem {
             return Err(match condition.locked {
@@ -71,7 +93,7 @@ impl Places {
             marker = Some(Marker::new(kept_in, moves, Some(copies)));
             self.write(marker.as_ref())?;
         }
-        let copied = match copy(&*target, &loads).await {
+        let copied = match copy(target, &loads).await {
             Ok(copied) => copied,
             Err(error) => {
                 // The failure is what the user has to know; what stays behind is deleted at the next start.
@@ -90,13 +112,11 @@ impl Places {
         self.settle(to, moves + 1);
         tracing::info!(%from, %to, secrets = copied.len(), "secrets were moved");
 
-        let unfinished = match self.clear_leftover(&mut marker).await {
-            Ok(()) => 0,
-            Err(error) => {
-                tracing::warn!(%error, %from, "secrets that were moved could not be deleted where they were");
-                marker.and_then(|marker| marker.leftover).map_or(0, |leftover| leftover.accounts.len())
-            }
-        };
+        if let Err(error) = self.clear_leftover(&mut marker).await {
+            tracing::warn!(%error, %from, "secrets that were moved could not be deleted where they were");
+        }
+        let unfinished =
+            marker.and_then(|marker| marker.leftover).map_or(0, |leftover| leftover.accounts.len());
         Ok(Moved { moved: copied.len(), left: kept + unfinished })
     }
 
@@ -128,21 +148,28 @@ impl Places {
 
     /// Deletes what is on record, and the record. The caller is alone.
     ///
-    /// Only while the place that the secrets are kept in answers for each of them.
+    /// Only while the place that the secrets are kept in answers for each of them. What it does not hold may be there for the last
+    /// time: it is left, and stays on record.
     async fn clear_leftover(&self, marker: &mut Option<Marker>) -> Result<(), CredentialError> {
         let Some(Marker { kept_in, moves, leftover: Some(leftover), .. }) = marker.clone() else {
             return Ok(());
         };
+        let mut only_there = Vec::new();
         if leftover.place != kept_in {
             let (kept, other) = (self.keeper(kept_in)?, self.keeper(leftover.place)?);
-            for account in &leftover.accounts {
-                if let Some(key) = CredentialKey::from_account(account) {
-                    kept.get(&key).await?;
+            for account in leftover.accounts {
+                let Some(key) = CredentialKey::from_account(&account) else { continue };
+                if kept.get(&key).await?.is_some() {
                     other.delete(&key).await?;
+                } else if other.get(&key).await?.is_some() {
+                    tracing::warn!(%key, %kept_in, "a secret is not where secrets are kept; the other copy is left");
+                    only_there.push(account);
                 }
             }
         }
-        *marker = (moves > 0).then(|| Marker::new(kept_in, moves, None));
+        let left =
+            (!only_there.is_empty()).then_some(Leftover { place: leftover.place, accounts: only_there });
+        *marker = (moves > 0 || left.is_some()).then(|| Marker::new(kept_in, moves, left));
         self.write(marker.as_ref())
     }
 

@@ -170,11 +170,11 @@ impl Places {
         }
     }
 
-    /// The place as it is now, kept from being moved away from.
-    async fn enter(&self) -> Result<(Arc<dyn Keeper>, Held), CredentialError> {
+    /// Where secrets are now, kept from being moved away from.
+    pub(super) async fn enter(&self) -> Result<(SecretPlace, Held), CredentialError> {
         let held = self.hold_off_moves().await?;
         let (place, _) = self.follow()?;
-        Ok((self.keeper(place)?, held))
+        Ok((place, held))
     }
 }
 
@@ -205,8 +205,8 @@ impl SwitchingStore {
     {
         let places = Arc::clone(&self.0);
         let call = tokio::spawn(async move {
-            let (keeper, _held) = places.enter().await?;
-            call(keeper).await
+            let (place, _held) = places.enter().await?;
+            call(places.keeper(place)?).await
         });
         call.await.unwrap_or_else(|_| {
             let reason = "the process is shutting down".to_owned();

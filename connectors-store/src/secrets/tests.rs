@@ -424,6 +424,93 @@ async fn a_record_of_moves_that_cannot_be_read_is_reported_and_nothing_is_touche
 }
 
 #[tokio::test]
+async fn what_the_place_in_use_does_not_hold_is_not_deleted_in_the_other() {
+    let machine = Machine::new();
+    machine.fill(Vault, &SECRETS[..1]).await;
+    machine.fill(Keychain, &SECRETS).await;
+    let accounts =
+        |secrets: &[(&str, &str)]| secrets.iter().map(|(account, _)| (*account).to_owned()).collect();
+    let process = machine.process(&Arc::default());
+    let leftover = Leftover { place: Keychain, accounts: accounts(&SECRETS) };
+    process.marker.write(&Marker::new(Vault, 1, Some(leftover))).unwrap();
+    process.settle(Vault, 1);
+    process.finish_interrupted().await.unwrap();
+    assert_eq!(machine.contents().await, [map(&SECRETS[1..]), map(&SECRETS[..1])]);
+    let leftover = Leftover { place: Keychain, accounts: accounts(&SECRETS[1..]) };
+    assert_eq!(process.marker.read().unwrap(), Some(Marker::new(Vault, 1, Some(leftover))));
+
+    machine.fill(Vault, &SECRETS[1..]).await;
+    process.finish_interrupted().await.unwrap();
+    assert_eq!(machine.contents().await, [map(&[]), map(&SECRETS)]);
+    assert_eq!(process.marker.read().unwrap(), Some(Marker::new(Vault, 1, None)));
+}
+
+/// A process whose keychain is scripted and whose vault is a file.
+#[cfg(feature = "vault")]
+fn with_a_file(machine: &Machine, fate: &Arc<Fate>) -> (Arc<Places>, VaultStore) {
+    let folder = machine.folder.path();
+    let vault =
+        VaultStore::new(&crate::Paths::new(folder.join("state"), folder.join("config").join("vault.key")));
+    let (keychain, made) = (Scripted { fate: Arc::clone(fate), ..machine.keychain.clone() }, vault.clone());
+    let make = move |place| -> Result<Arc<dyn Keeper>, CredentialError> {
+        Ok(match place {
+            Keychain => Arc::new(keychain.clone()),
+            Vault => Arc::new(made.clone()),
+        })
+    };
+    let places = Arc::new(Places::new(&folder.join("state"), make));
+    places.settle(Keychain, 0);
+    (places, vault)
+}
+
+#[cfg(feature = "vault")]
+#[tokio::test]
+async fn a_move_that_fails_leaves_no_vault_that_was_not_there_before() {
+    let mut steps = 0;
+    loop {
+        let machine = Machine::new();
+        machine.fill(Keychain, &SECRETS).await;
+        let fate = Arc::new(Fate { fails_from: Some(steps), ..Fate::default() });
+        let (places, vault) = with_a_file(&machine, &fate);
+        match places.move_to(Vault, &own()).await {
+            Ok(_) => break,
+            Err(_) => assert!(!vault.exists(), "step {steps}"),
+        }
+        assert_eq!(machine.keychain.content().await, map(&SECRETS), "step {steps}");
+        // One that was there stays.
+        vault.open().await.unwrap();
+        places.move_to(Vault, &own()).await.unwrap_err();
+        assert!(vault.exists(), "step {steps}");
+        steps += 1;
+    }
+    assert_eq!(steps, 1 + SECRETS.len(), "the keys, and each secret");
+}
+
+#[cfg(feature = "vault")]
+#[tokio::test]
+async fn a_vault_that_is_not_in_use_gets_no_passphrase_and_is_not_made() {
+    let machine = Machine::new();
+    let (places, vault) = with_a_file(&machine, &Arc::default());
+    let secrets = Secrets(Arc::new(Inner {
+        places: Some(Arc::clone(&places)),
+        vault: Some(vault.clone()),
+        asked_for: None,
+        said: Mutex::new(Said { place: None, why: String::new(), besides: String::new(), warning: false }),
+    }));
+    for passphrase in [None, Some(SecretString::from("p"))] {
+        let error = secrets.set_passphrase(passphrase).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "secrets are in the keychain, not in a vault; move them there first, then set its passphrase"
+        );
+        assert!(!vault.exists());
+    }
+    places.settle(Vault, 0);
+    secrets.set_passphrase(None).await.unwrap();
+    assert_eq!(vault.key_source().await, Some("key_file"));
+}
+
+#[tokio::test]
 async fn secrets_in_memory_are_not_moved() {
     let secrets = Secrets::in_memory(", as chosen".to_owned());
     let error = secrets.move_to(Vault, own()).await.unwrap_err();

@@ -15,6 +15,9 @@ use super::{hash, secret};
 /// Longest name, in bytes.
 const MAX_NAME: usize = 200;
 
+/// Most arguments, variables or names of one kind that an entry has: more than a user can look through.
+const MAX_ITEMS: usize = 200;
+
 /// What an entry may say, and which kind of server it says it of.
 const KEYS: &[(&str, Kind)] = &[
     ("name", Kind::Any),
@@ -215,6 +218,9 @@ impl<'a, 'r, 't> Entry<'a, 'r, 't> {
         let Some(table) = item.get_ref().as_table() else {
             return Err(self.spoil(item.span(), "`env` has to be a table of strings"));
         };
+        if table.len() > MAX_ITEMS {
+            return Err(self.spoil(item.span(), &format!("`env` has more than {MAX_ITEMS} variables")));
+        }
         let (mut env, mut outcome) = (BTreeMap::new(), Ok(()));
         for (key, item) in table.iter() {
             let name: &str = key.get_ref();
@@ -239,7 +245,7 @@ impl<'a, 'r, 't> Entry<'a, 'r, 't> {
 
     /// A list of names, without repetitions.
     fn names(&mut self, key: &str) -> Result<Vec<String>, Spoiled> {
-        let mut names: Vec<String> = Vec::new();
+        let (mut names, mut seen) = (Vec::new(), HashSet::new());
         for item in self.list(key)? {
             let name = item.get_ref().as_str().unwrap_or_default();
             let is_name = !name.is_empty()
@@ -248,7 +254,7 @@ impl<'a, 'r, 't> Entry<'a, 'r, 't> {
             if !is_name || looks_secret("", name) {
                 return Err(self.spoil(item.span(), &format!("`{key}` has to hold names only")));
             }
-            if !names.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+            if seen.insert(name.to_ascii_lowercase()) {
                 names.push(name.to_owned());
             }
         }
@@ -260,12 +266,15 @@ impl<'a, 'r, 't> Entry<'a, 'r, 't> {
         table.get(key).ok_or(Spoiled)
     }
 
-    /// The strings of a list; none if there is no such key.
+    /// The strings of a list, of which there are not too many; none if there is no such key.
     fn list(&mut self, key: &str) -> Result<Vec<Item<'a, 't>>, Spoiled> {
         let table = self.table;
         let Some(item) = table.get(key) else { return Ok(Vec::new()) };
         let list: Option<Vec<_>> = item.get_ref().as_array().map(|list| list.iter().collect());
         match list {
+            Some(list) if list.len() > MAX_ITEMS => {
+                Err(self.spoil(item.span(), &format!("`{key}` has more than {MAX_ITEMS} items")))
+            }
             Some(list) if list.iter().all(|item| item.get_ref().is_str()) => Ok(list),
             _ => Err(self.spoil(item.span(), &format!("`{key}` has to be a list of strings"))),
         }

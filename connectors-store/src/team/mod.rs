@@ -12,8 +12,7 @@ mod rejections;
 mod secret;
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,8 +21,10 @@ use connectors_core::proposal::{Mistake, Proposals};
 use connectors_core::{Proposal, ProposalSource, StorageError};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use tokio::sync::Semaphore;
 
 use crate::paths::Paths;
+use crate::regular;
 use crate::watch::Watch;
 use discovery::Candidate;
 pub use parse::{Origin, parse};
@@ -44,6 +45,8 @@ pub struct TeamFile {
     folder: Arc<Path>,
     state_roots: Arc<[PathBuf]>,
     rejections: Rejections,
+    /// One reading at a time: those that a file server keeps waiting are not to take every thread there is.
+    reading: Arc<Semaphore>,
 }
 
 impl TeamFile {
@@ -56,6 +59,7 @@ impl TeamFile {
             folder: folder.into(),
             state_roots: std::iter::once(paths.state_root.clone()).chain(usual).collect(),
             rejections: Rejections::new(paths.rejected_proposals()),
+            reading: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -112,7 +116,13 @@ impl TeamFile {
 #[async_trait]
 impl ProposalSource for TeamFile {
     async fn read(&self) -> Proposals {
-        match self.blocking(Self::read_now).await {
+        // The reading holds the permit, not its caller, who may have gone.
+        let permit = Arc::clone(&self.reading).acquire_owned().await;
+        let read = move |own: &Self| {
+            let _permit = permit;
+            own.read_now()
+        };
+        match self.blocking(read).await {
             Ok(proposals) => proposals,
             Err(error) => mistaken(&self.folder, error.to_string()),
         }
@@ -144,16 +154,8 @@ impl ProposalSource for TeamFile {
 
 /// The bytes of a file that is one, and not too large.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    // Before it is opened: opening a pipe waits for a writer.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other(format!("it is over the limit of {} KiB", MAX_BYTES >> 10)));
-    }
-    Ok(bytes)
+    let too_large = || io::Error::other(format!("it is over the limit of {} KiB", MAX_BYTES >> 10));
+    regular::read(path, MAX_BYTES)?.ok_or_else(too_large)
 }
 
 /// Nothing is proposed, for this reason.

@@ -90,6 +90,10 @@ pub(super) struct Report<'a> {
 impl Report<'_> {
     /// Reports what is wrong with this part of the text.
     pub(super) fn add(&mut self, span: Range<usize>, problem: impl Into<String>) {
+        // Finding the place reads the text from its beginning, which is not for mistakes that nobody will see.
+        if self.mistakes.len() > MAX_MISTAKES {
+            return;
+        }
         let (line, column) = position(self.text, &span);
         let mistake = Mistake {
             file: self.origin.file.to_owned(),
@@ -99,7 +103,7 @@ impl Report<'_> {
         };
         if self.mistakes.len() < MAX_MISTAKES {
             self.mistakes.push(mistake);
-        } else if self.mistakes.len() == MAX_MISTAKES {
+        } else {
             let problem = "there are more mistakes from here on".to_owned();
             self.mistakes.push(Mistake { problem, ..mistake });
         }

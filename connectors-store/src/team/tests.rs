@@ -1,4 +1,5 @@
-use std::time::Duration;
+use std::fs;
+use std::time::{Duration, Instant};
 
 use connectors_core::{AcceptedProposal, ConnectorDefinition, Slug, StdioCommand};
 
@@ -236,6 +237,60 @@ fn entries_and_mistakes_are_bounded() {
     );
 }
 
+#[test]
+fn an_entry_with_more_than_anybody_looks_through_is_not_proposed() {
+    let list = |n: usize| (0..n).map(|n| format!("'n{n}', ")).collect::<String>();
+    let env = |n: usize| (0..n).map(|n| format!("n{n} = '', ")).collect::<String>();
+    let local = |what: &str| format!("[[connector]]\nname = 'X'\ncommand = 'x'\n{what}\n");
+    let remote = |what: &str| format!("[[connector]]\nname = 'X'\nurl = 'https://h'\n{what}\n");
+    let cases: [(&dyn Fn(usize) -> String, &str); 4] = [
+        (
+            &|n| local(&format!("args = [{}]", list(n))),
+            "4:8 `X` is not proposed: `args` has more than 200 items",
+        ),
+        (
+            &|n| local(&format!("secret_env = [{}]", list(n))),
+            "4:14 `X` is not proposed: `secret_env` has more than 200 items",
+        ),
+        (
+            &|n| remote(&format!("secret_headers = [{}]", list(n))),
+            "4:18 `X` is not proposed: `secret_headers` has more than 200 items",
+        ),
+        (
+            &|n| local(&format!("env = {{ {} }}", env(n))),
+            "4:7 `X` is not proposed: `env` has more than 200 variables",
+        ),
+    ];
+    for (text, problem) in cases {
+        assert_eq!(read(&text(200)).entries.len(), 1, "{problem}");
+        assert_eq!(read(&text(201)).entries, [], "{problem}");
+        assert_eq!(mistakes(&text(201)), [problem]);
+    }
+}
+
+#[test]
+fn the_largest_file_is_read_in_no_time_whatever_is_in_it() {
+    let fill = |head: &str, item: &dyn Fn(usize) -> String, tail: &str| {
+        let mut text = head.to_owned();
+        let mut n = 0;
+        while text.len() < MAX_BYTES as usize - 100 {
+            text.push_str(&item(n));
+            n += 1;
+        }
+        text + tail
+    };
+    let remote = "[[connector]]\nname = 'X'\nurl = 'https://h'\n";
+    let names = fill(&format!("{remote}secret_headers = ["), &|n| format!("'{n:x}',"), "]");
+    let unknown = fill(remote, &|n| format!("{n:x} = 1\n"), "");
+    for (what, text) in [("names", names), ("unknown", unknown)] {
+        let begun = Instant::now();
+        read(&text);
+        let took = begun.elapsed();
+        // Tenths of a second without optimisation; what reads the text or the list again for every item takes many seconds.
+        assert!(took < Duration::from_secs(5), "{what}: {took:?}");
+    }
+}
+
 /// A repository with a team file of this content, and a state root.
 fn repository(content: &[u8]) -> (tempfile::TempDir, PathBuf, TeamFile) {
     let folder = tempfile::tempdir().unwrap();
@@ -281,6 +336,22 @@ async fn a_file_that_cannot_be_read_as_text_is_reported() {
     fs::create_dir(&file).unwrap();
     let no_file = "the file is not read: it is not a regular file".to_owned();
     assert_eq!(only_problem(team.read().await), (None, None, no_file));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_pipe_in_the_place_of_the_file_keeps_nobody_waiting() {
+    let (_folder, file, team) = repository(b"");
+    fs::remove_file(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let no_file = "the file is not read: it is not a regular file".to_owned();
+    let read = tokio::time::timeout(Duration::from_secs(30), team.read()).await.unwrap();
+    assert_eq!(only_problem(read), (None, None, no_file.clone()));
+    // Put there after a look at the path.
+    let (done, answer) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(read_bounded(&file).map_err(|error| error.to_string())));
+    let answer = answer.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!(answer, Err("it is not a regular file".to_owned()));
 }
 
 #[tokio::test]

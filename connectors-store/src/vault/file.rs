@@ -21,7 +21,7 @@ const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
 
 /// The first line. Every byte of it, its line break included, is authenticated.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 struct Header {
     format: String,
     version: u64,
@@ -69,7 +69,16 @@ fn header_line(header: &Header) -> Result<Vec<u8>, Flaw> {
     Ok(line)
 }
 
+/// A vault that is decrypted.
+pub(super) struct Opened {
+    pub(super) records: Records,
+    pub(super) source: KeySource,
+    /// What it was decrypted with, and is to be encrypted with again.
+    pub(super) key: Key,
+}
+
 /// A vault that is whole and of this version, and not decrypted yet.
+#[derive(PartialEq)]
 pub(super) struct Sealed {
     file: Vec<u8>,
     /// Bytes of the header with its line break.
@@ -100,6 +109,23 @@ impl Sealed {
         &self.header.key
     }
 
+    /// True if there is no secret in it. Its key is not needed to know that.
+    pub(super) fn is_empty(&self) -> bool {
+        self.file.len() == self.line + TAG_BYTES
+    }
+
+    /// Decrypts the vault with the key that is known for it.
+    pub(super) fn open(&self, keys: &KeyRing) -> Result<Opened, Flaw> {
+        let source = self.source();
+        let key = keys.find(source)?;
+        let records = self.decrypt(&key).inspect_err(|flaw| {
+            if matches!(flaw, Flaw::Key(_) | Flaw::WrongPassphrase) {
+                keys.forget(source);
+            }
+        })?;
+        Ok(Opened { records, source: source.clone(), key })
+    }
+
     /// Decrypts the vault. A key that is not its own is told from a file that was changed.
     pub(super) fn decrypt(&self, key: &Key) -> Result<Records, Flaw> {
         if key.check() == self.header.key_check {
@@ -120,17 +146,6 @@ impl Sealed {
             .map_err(|_| Flaw::Tampered)?;
         records::decode(&secrets).ok_or(Flaw::Tampered)
     }
-}
-
-/// Decrypts a vault.
-pub(super) fn open(file: Vec<u8>, keys: &KeyRing) -> Result<Records, Flaw> {
-    let sealed = Sealed::parse(file)?;
-    let key = keys.find(sealed.source())?;
-    sealed.decrypt(&key).inspect_err(|flaw| {
-        if matches!(flaw, Flaw::Key(_) | Flaw::WrongPassphrase) {
-            keys.forget();
-        }
-    })
 }
 
 fn read_header(line: &[u8]) -> Result<Header, Flaw> {

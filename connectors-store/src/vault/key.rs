@@ -163,21 +163,31 @@ impl KeyRing {
     }
 
     /// Forgets a key that has turned out not to fit, so that another is tried next time.
-    pub(super) fn forget(&self) {
-        self.known().key = None;
-    }
-
-    /// From now on this is the vault's key.
-    pub(super) fn adopt(&self, passphrase: Option<SecretString>, source: KeySource, key: Key) {
-        *self.known() = Known { passphrase, key: Some((source, key)) };
-    }
-
-    /// The key for writing a vault: the known one for an existing vault, one of its own for a new one.
-    pub(super) fn for_writing(&self, existed: bool) -> Result<(KeySource, Key), Flaw> {
+    pub(super) fn forget(&self, source: &KeySource) {
         let mut known = self.known();
-        if existed && let Some(known) = &known.key {
-            return Ok(known.clone());
+        if known.key.as_ref().is_some_and(|(known, _)| known == source) {
+            known.key = None;
         }
+    }
+
+    /// From now on this is the vault's key, if `write` puts it in force. Whoever needs a key meanwhile waits, so that nobody
+    /// tries the old one on the new file.
+    pub(super) fn adopt(
+        &self,
+        passphrase: Option<SecretString>,
+        source: KeySource,
+        key: Key,
+        write: impl FnOnce() -> Result<(), Flaw>,
+    ) -> Result<(), Flaw> {
+        let mut known = self.known();
+        write()?;
+        *known = Known { passphrase, key: Some((source, key)) };
+        Ok(())
+    }
+
+    /// A key of its own for a vault that is new.
+    pub(super) fn for_new(&self) -> Result<(KeySource, Key), Flaw> {
+        let mut known = self.known();
         let made = self.make(known.passphrase.as_ref())?;
         known.key = Some(made.clone());
         Ok(made)

@@ -1,6 +1,6 @@
 //! The file that a vault's key is in.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -130,6 +130,6 @@ fn create(path: &Path) -> io::Result<()> {
     }
     // A vault whose key is lost in a crash would be lost with it.
     #[cfg(unix)]
-    fs::File::open(folder)?.sync_all()?;
+    File::open(folder)?.sync_all()?;
     Ok(())
 }

@@ -26,6 +26,7 @@ use crate::atomic;
 use crate::exclusive::Holders;
 use crate::lock::{FileLock, PATIENCE};
 use crate::paths::Paths;
+use file::{Opened, Sealed};
 use flaw::Flaw;
 use key::{Cost, KeyRing};
 pub use passphrase::UnlockError;
@@ -76,6 +77,14 @@ impl VaultStore {
         fs::symlink_metadata(&self.file.path).is_ok()
     }
 
+    /// True if there is a vault with secrets in it, or one that cannot be read. No key is needed, and none derived.
+    pub(crate) fn holds_secrets(&self) -> bool {
+        match self.file.sealed(&self.file.path) {
+            Ok(sealed) => sealed.is_some_and(|sealed| !sealed.is_empty()),
+            Err(_) => true,
+        }
+    }
+
     /// True if a passphrase was given that has no effect: the vault, as it was last read, has a key file.
     pub fn ignores_passphrase(&self) -> bool {
         self.file.keys.ignores_passphrase()
@@ -100,7 +109,11 @@ impl VaultStore {
         T: Send + 'static,
         F: FnOnce(Records) -> T + Send + 'static,
     {
-        self.blocking(move |file| Ok(read(file.read(&file.path)?.unwrap_or_default()))).await
+        self.blocking(move |file| {
+            let opened = file.read(&file.path)?;
+            Ok(read(opened.map(|opened| opened.records).unwrap_or_default()))
+        })
+        .await
     }
 
     /// Lets `change` work on the secrets, told whether the vault exists, and writes them if it says so.
@@ -206,13 +219,30 @@ struct VaultFile {
 }
 
 impl VaultFile {
-    /// The secrets; `None` if there is no vault.
-    fn read(&self, path: &Path) -> Result<Option<Records>, Flaw> {
+    /// The vault, decrypted; `None` if there is none.
+    fn read(&self, path: &Path) -> Result<Option<Opened>, Flaw> {
         if let Ok(target) = atomic::resolve(path) {
             self.sweep.before_reading(&target, &atomic::beside(&target, ".lock"));
         }
+        let mut present = self.sealed(path)?;
+        while let Some(sealed) = present {
+            let flaw = match sealed.open(&self.keys) {
+                Ok(opened) => return Ok(Some(opened)),
+                Err(flaw) => flaw,
+            };
+            // The key may be another one since the file was read: then the file is, too.
+            present = self.sealed(path)?;
+            if present.as_ref() == Some(&sealed) {
+                return Err(flaw);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The vault as it is; `None` if there is none.
+    fn sealed(&self, path: &Path) -> Result<Option<Sealed>, Flaw> {
         match fs::read(path) {
-            Ok(bytes) => file::open(bytes, &self.keys).map(Some),
+            Ok(bytes) => Sealed::parse(bytes).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Flaw::Io { action: "read", source: error }),
         }
@@ -233,18 +263,34 @@ impl VaultFile {
         F: FnOnce(&mut Records, bool) -> (bool, T),
     {
         let (target, _lock) = self.lock()?;
-        let present = self.read(&target)?;
-        let existed = present.is_some();
-        let mut records = present.unwrap_or_default();
-        let (write, result) = change(&mut records, existed);
+        let (mut records, opened_with) = match self.read(&target)? {
+            Some(Opened { records, source, key }) => (records, Some((source, key))),
+            None => (Records::new(), None),
+        };
+        let (write, result) = change(&mut records, opened_with.is_some());
         if write {
+            // With the key that it was opened with, whatever readers have met since.
+            let (source, key) = match opened_with {
+                Some(opened_with) => opened_with,
+                None => self.keys.for_new()?,
+            };
             // The previous version is not kept: it may hold what has just been deleted.
-            let (source, key) = self.keys.for_writing(existed)?;
             let sealed = file::seal(&records, source, &key)?;
             atomic::replace(&target, &sealed, false)
                 .map_err(|source| Flaw::Io { action: "write", source })?;
         }
         Ok(result)
+    }
+
+    /// Deletes a vault that has no secret in it.
+    fn remove_empty(&self) -> Result<(), Flaw> {
+        let (target, _lock) = self.lock()?;
+        match self.sealed(&target)? {
+            Some(sealed) if sealed.is_empty() => {
+                fs::remove_file(&target).map_err(|source| Flaw::Io { action: "remove", source })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! Unlocking a vault, and changing what it is protected by.
 
-use std::fs;
-use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -67,7 +65,7 @@ impl VaultStore {
 
     /// How the vault's key is found, `passphrase` or `key_file`; `None` if there is no vault that says.
     pub async fn key_source(&self) -> Option<&'static str> {
-        let source = self.flawed(|file| Ok(file.sealed()?.source().clone())).await.ok()?;
+        let source = self.flawed(|file| Ok(file.present()?.source().clone())).await.ok()?;
         Some(match source {
             KeySource::File => "key_file",
             KeySource::Passphrase { .. } => "passphrase",
@@ -120,6 +118,19 @@ impl Keeper for VaultStore {
         self.with_remark(problem, new)
     }
 
+    fn exists(&self) -> bool {
+        Self::exists(self)
+    }
+
+    async fn remove_empty(&self) -> Result<(), CredentialError> {
+        let writer = Arc::clone(&self.writer).lock_owned().await;
+        self.blocking(move |file| {
+            let _writer = writer;
+            file.remove_empty()
+        })
+        .await
+    }
+
     async fn keys(&self) -> Result<Vec<CredentialKey>, CredentialError> {
         Self::keys(self).await
     }
@@ -130,33 +141,28 @@ impl Keeper for VaultStore {
 }
 
 impl VaultFile {
-    fn sealed(&self) -> Result<Sealed, Flaw> {
-        match fs::read(&self.path) {
-            Ok(bytes) => Sealed::parse(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Flaw::Missing),
-            Err(source) => Err(Flaw::Io { action: "read", source }),
-        }
+    fn present(&self) -> Result<Sealed, Flaw> {
+        self.sealed(&self.path)?.ok_or(Flaw::Missing)
     }
 
     fn unlock(&self, passphrase: SecretString) -> Result<(), Flaw> {
-        let sealed = self.sealed()?;
+        let sealed = self.present()?;
         let source = sealed.source();
         if *source == KeySource::File {
             return Err(Flaw::NoPassphrase);
         }
         let key = derive(source, &passphrase)?;
         sealed.decrypt(&key)?;
-        self.keys.adopt(Some(passphrase), source.clone(), key);
-        Ok(())
+        self.keys.adopt(Some(passphrase), source.clone(), key, || Ok(()))
     }
 
     fn set_passphrase(&self, passphrase: Option<SecretString>) -> Result<(), Flaw> {
         let (target, _lock) = self.lock()?;
-        let records = self.read(&target)?.unwrap_or_default();
+        let records = self.read(&target)?.map(|opened| opened.records).unwrap_or_default();
         let (source, key) = self.keys.make(passphrase.as_ref())?;
         let sealed = file::seal(&records, source.clone(), &key)?;
-        atomic::replace(&target, &sealed, false).map_err(|source| Flaw::Io { action: "write", source })?;
-        self.keys.adopt(passphrase, source, key);
-        Ok(())
+        self.keys.adopt(passphrase, source, key, || {
+            atomic::replace(&target, &sealed, false).map_err(|source| Flaw::Io { action: "write", source })
+        })
     }
 }

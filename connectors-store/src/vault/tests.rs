@@ -372,6 +372,50 @@ async fn the_passphrase_of_a_locked_vault_is_not_changed() {
     assert!(fs::read(vault(&folder).path()).unwrap() == before);
 }
 
+#[tokio::test]
+async fn a_change_is_sealed_with_the_key_that_the_vault_was_opened_with() {
+    let folder = tempfile::tempdir().unwrap();
+    put(&vault(&folder), "value").await.unwrap();
+    // The passphrase has no effect on a vault that has a key file.
+    let store = with_passphrase(&folder, "p");
+    let file = Arc::clone(&store.file);
+    let value = SecretString::from("other");
+    let changed = file.change(|records, _| {
+        // As a reader does that has met another key.
+        file.keys.forget(&key::KeySource::File);
+        records.insert(key().account(), value);
+        (true, ())
+    });
+    changed.unwrap();
+    assert_eq!(store.key_source().await, Some("key_file"));
+    assert_eq!(get(&vault(&folder)).await, Ok(Some("other".to_owned())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_secret_can_be_read_while_the_passphrase_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_passphrase(&folder, "0");
+    put(&store, "value").await.unwrap();
+    let readers = [(); 3].map(|()| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for _ in 0..200 {
+                assert_eq!(get(&store).await, Ok(Some("value".to_owned())));
+            }
+        })
+    });
+    let mut changes = 0;
+    while !readers.iter().all(tokio::task::JoinHandle::is_finished) {
+        changes += 1;
+        let passphrase = (changes % 3 > 0).then(|| SecretString::from(changes.to_string()));
+        store.set_passphrase(passphrase).await.unwrap();
+    }
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    assert!(changes > 3, "{changes}");
+}
+
 #[test]
 fn nothing_secret_is_printed() {
     let folder = tempfile::tempdir().unwrap();

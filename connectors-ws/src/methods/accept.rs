@@ -15,7 +15,7 @@ pub(crate) struct Params {
     /// What is proposed, or the connector that a change is proposed for.
     slug: Slug,
     /// `proposal.hash`, or `proposal_changed.hash`, of the status that the user has seen: if the file says something else by
-    /// now, nothing is accepted. Without it, what was listed last is meant.
+    /// now, nothing is accepted. Without it, what was listed last is meant; where nothing was, nothing is accepted.
     #[serde(default)]
     hash: Option<String>,
 }

@@ -20,6 +20,10 @@ pub(crate) struct Params {
     /// The names of its entries; all if left out.
     #[serde(default)]
     names: Option<Vec<String>>,
+    /// `hash` of the entries that the user has seen, by name: an entry that says something else by now, or is not among them, is
+    /// left out. Nothing is compared if left out.
+    #[serde(default)]
+    hashes: Option<BTreeMap<String, String>>,
     /// Values for what the entries want, by name. Secrets.
     #[serde(default)]
     #[schemars(with = "Option<BTreeMap<String, String>>")]
@@ -42,6 +46,7 @@ impl Method for Import {
     async fn run(context: Context<'_>, params: Params) -> Result<ImportOutcome, ErrorObject> {
         let mut request = ImportRequest::new(params.source);
         request.names = params.names;
+        request.hashes = params.hashes;
         request.values = params.values.unwrap_or_default();
         request.again = params.again;
         request.allow_plain_secrets = params.allow_plain_secrets;

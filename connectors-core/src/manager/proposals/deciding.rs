@@ -21,28 +21,32 @@ impl Shared {
         slug: Slug,
         hash: Option<String>,
     ) -> Result<Arc<Cell>, ConnectorError> {
-        let shown = match hash {
-            Some(hash) => hash,
-            None => {
-                self.proposals.known.load().entry(&slug).ok_or_else(|| nothing_proposed(&slug))?.hash.clone()
-            }
-        };
-        // What is accepted is what the file says now, and that has to be what was shown.
-        self.read_proposals().await?;
+        // Before the file is read again: what it says now need not be what the user has in mind.
+        let shown = hash.or_else(|| self.proposals.shown(&slug));
+        let is_read = self.read_proposals().await?;
         let known = self.proposals.known.load_full();
         let cell = self.cells.load().iter().find(|cell| cell.slug == slug).cloned();
-        if let Some(cell) = &cell
-            && accepted_hash(&cell.definition.load()) == Some(shown.as_str())
-        {
-            return Ok(Arc::clone(cell));
+        let proposal = known.entry(&slug);
+        if let Some(cell) = &cell {
+            let definition = cell.definition.load();
+            let meant = shown.as_deref().or_else(|| Some(proposal?.hash.as_str()));
+            if meant.is_some() && accepted_hash(&definition) == meant {
+                return Ok(Arc::clone(cell));
+            }
+            if definition.proposal.is_none() {
+                return Err(nothing_proposed(&slug));
+            }
         }
-        let proposal = known.entry(&slug).ok_or_else(|| nothing_proposed(&slug))?;
+        if !is_read {
+            return Err(cannot_be_read(&slug));
+        }
+        let proposal = proposal.ok_or_else(|| nothing_proposed(&slug))?;
+        let shown = shown.ok_or_else(|| not_shown(&slug))?;
         if proposal.hash != shown {
             return Err(has_changed(&slug));
         }
         let cell = match cell {
             None => self.add_proposal(Arc::clone(proposal)).await?,
-            Some(cell) if cell.definition.load().proposal.is_none() => return Err(nothing_proposed(&slug)),
             Some(cell) => {
                 Arc::clone(&self).succeed(Arc::clone(&cell), Arc::clone(proposal)).await?;
                 cell
@@ -61,6 +65,10 @@ impl Shared {
     async fn add_proposal(self: &Arc<Self>, proposal: Arc<Proposal>) -> Result<Arc<Cell>, ConnectorError> {
         let definition = proposal.definition.clone();
         let slug = definition.slug.clone();
+        // The same one accepted twice at once is one connector; anybody else who is about to have the slug comes first.
+        let _adding = self.proposals.adding.lock().await;
+        let _reservation =
+            self.reserve_exactly(&slug).ok_or_else(|| StorageError::SlugTaken(slug.clone()))?;
         let on_disk = self.config.load().await;
         self.note_storage(&on_disk);
         let is_taken = on_disk?.iter().any(|other| other.slug == slug);
@@ -72,8 +80,8 @@ impl Shared {
         };
         let shared = Arc::clone(self);
         let added = self.serial.run(async move { shared.insert_proposal(definition).await }).await;
-        if let Err(error) = &added {
-            self.undo(replaced, error).await;
+        if added.is_err() {
+            self.put_back(replaced).await;
         }
         added
     }
@@ -159,7 +167,10 @@ impl Shared {
     ) -> Result<(), ConnectorError> {
         let Some(source) = self.proposals.source.clone() else { return Ok(()) };
         let shared = Arc::clone(self);
+        // What was read before is put in force before, and what is read from now on knows of this.
+        let reading = Arc::clone(&self.proposals.reading).lock_owned().await;
         let remembering = async move {
+            let _reading = reading;
             ProposalSource::remember(&*source, &proposal, rejected).await?;
             let mut known = Known::clone(&shared.proposals.known.load());
             match rejected {
@@ -179,6 +190,16 @@ fn accepted_hash(definition: &ConnectorDefinition) -> Option<&str> {
 
 fn nothing_proposed(slug: &Slug) -> ConnectorError {
     let problem = format!("nothing is proposed for `{slug}` that waits for a decision");
+    InvalidDefinition { field: "slug", problem }.into()
+}
+
+fn not_shown(slug: &Slug) -> ConnectorError {
+    let problem = format!("what is proposed for `{slug}` was not shown yet; look at it, then decide");
+    InvalidDefinition { field: "hash", problem }.into()
+}
+
+fn cannot_be_read(slug: &Slug) -> ConnectorError {
+    let problem = format!("what is proposed for `{slug}` cannot be read now; nothing was accepted");
     InvalidDefinition { field: "slug", problem }.into()
 }
 

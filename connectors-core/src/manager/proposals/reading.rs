@@ -1,6 +1,7 @@
 //! Reading the file, at the start and whenever it changes.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use secrecy::SecretString;
@@ -15,6 +16,9 @@ use crate::events::EventKind;
 use crate::proposal::{Mistake, Proposal, ProposalSource, Proposals};
 use crate::trace::Trace;
 use crate::view::StateName;
+
+/// How long a reading may take. A file that others can replace may be one that never ends.
+const READING: Duration = Duration::from_secs(5);
 
 impl Shared {
     /// Reads what is proposed, and goes on doing so whenever it changes.
@@ -38,19 +42,25 @@ impl Shared {
         *self.proposals.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch.abort_handle());
     }
 
-    /// Reads what is proposed now, and what the user does not want of it.
+    /// Reads what is proposed now, and what the user does not want of it. False if that takes too long: it is as it was then,
+    /// and the mistake is shown.
     ///
     /// # Errors
     ///
     /// [`ConnectorError::ShuttingDown`] alone: what cannot be read is a mistake that is shown.
-    pub(in super::super) async fn read_proposals(self: &Arc<Self>) -> Result<(), ConnectorError> {
-        let Some(source) = self.proposals.source.clone() else { return Ok(()) };
+    pub(in super::super) async fn read_proposals(self: &Arc<Self>) -> Result<bool, ConnectorError> {
+        let Some(source) = self.proposals.source.clone() else { return Ok(true) };
+        let reading = Arc::clone(&self.proposals.reading).lock_owned().await;
+        // Not in a job of the serial: whatever the file does, nobody else is kept waiting.
+        let read = tokio::time::timeout(READING, self.read_from(&*source)).await;
+        let is_read = read.is_ok();
+        let known = read.unwrap_or_else(|_| self.unread());
         let shared = Arc::clone(self);
         let succeeded = self
             .serial
             .run(async move {
-                let known = shared.read_from(&*source).await;
                 shared.put_known(known);
+                drop(reading);
                 Ok::<_, ConnectorError>(shared.follow_trusted().await)
             })
             .await?;
@@ -60,7 +70,19 @@ impl Shared {
                 tracing::warn!(slug = %cell.slug, %error, "a changed proposal could not be applied");
             }
         }
-        Ok(())
+        Ok(is_read)
+    }
+
+    /// What was known, with the mistake that nothing newer is.
+    fn unread(&self) -> Known {
+        let mut known = Known::clone(&self.proposals.known.load());
+        let file = known.entries.first().map(|proposal| proposal.file.clone()).unwrap_or_default();
+        let problem = format!(
+            "what is proposed could not be read within {} s; nothing that is new in it is known",
+            READING.as_secs()
+        );
+        known.mistakes = vec![Mistake { file, line: None, column: None, problem }];
+        known
     }
 
     async fn read_from(&self, source: &dyn ProposalSource) -> Known {
@@ -113,6 +135,7 @@ impl Shared {
             cells.iter().filter_map(|cell| known.successor(&cell.definition.load()).cloned()).collect()
         };
         let (had_changed, changed) = (successors(&before), successors(&known));
+        self.proposals.keep_shown(&known);
         self.proposals.known.store(Arc::new(known));
         let slugs = |proposals: &[Arc<Proposal>]| -> Vec<_> {
             proposals.iter().map(|proposal| proposal.definition.slug.clone()).collect()

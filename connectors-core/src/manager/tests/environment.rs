@@ -16,7 +16,7 @@ const TOKEN: &str = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
 
 /// Starts nothing, but notes the secret variables that it is given.
 #[derive(Default)]
-struct Noting(Mutex<Vec<String>>);
+pub(super) struct Noting(Mutex<Vec<String>>);
 
 #[async_trait::async_trait]
 impl crate::Dialer for Noting {
@@ -41,13 +41,13 @@ impl crate::Dialer for Noting {
 
 /// A store that does not do as it should.
 #[derive(Default)]
-struct Faulty {
+pub(super) struct Faulty {
     store: MemoryCredentialStore,
     fault: Mutex<Fault>,
 }
 
 #[derive(Default, Clone, Copy, PartialEq)]
-enum Fault {
+pub(super) enum Fault {
     #[default]
     None,
     /// It cannot tell what it holds.
@@ -56,14 +56,20 @@ enum Fault {
     RefusesB,
     /// It says that it has written, and has not.
     Forgets,
+    /// A write takes longer than a removal waits for it.
+    Slow,
 }
 
 impl Faulty {
+    pub(super) fn set(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
+    }
+
     fn has(&self, fault: Fault) -> bool {
         *self.fault.lock().unwrap() == fault
     }
 
-    async fn names(&self, slug: &str) -> Vec<String> {
+    pub(super) async fn names(&self, slug: &str) -> Vec<String> {
         let keys = self.store.list(&Slug::verbatim(slug)).await.unwrap();
         keys.iter().map(|key| key.name().to_owned()).collect()
     }
@@ -85,6 +91,9 @@ impl CredentialStore for Faulty {
         }
         if self.has(Fault::Forgets) {
             return Ok(());
+        }
+        if self.has(Fault::Slow) {
+            tokio::time::sleep(std::time::Duration::from_secs(20)).await;
         }
         self.store.put(key, value).await
     }
@@ -111,13 +120,13 @@ impl CredentialStore for Faulty {
     }
 }
 
-fn command(env: &[(&str, &str)]) -> StdioCommand {
+pub(super) fn command(env: &[(&str, &str)]) -> StdioCommand {
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     StdioCommand { command: "server".to_owned(), env, ..StdioCommand::default() }
 }
 
 /// A host that keeps what its dialer was given, with a connector `local` in its file that has this environment in plain text.
-async fn written(env: &[(&str, &str)]) -> (ConnectorManager, Host, Arc<Noting>, Slug) {
+pub(super) async fn written(env: &[(&str, &str)]) -> (ConnectorManager, Host, Arc<Noting>, Slug) {
     let (host, dialer) = (Host::new(), Arc::new(Noting::default()));
     let slug = Slug::verbatim("local");
     let definition = crate::ConnectorDefinition::stdio(slug.clone(), "Local", command(env));
@@ -127,7 +136,7 @@ async fn written(env: &[(&str, &str)]) -> (ConnectorManager, Host, Arc<Noting>, 
 }
 
 /// The same, on a store that can be told to fail.
-async fn faulty(env: &[(&str, &str)]) -> (ConnectorManager, Host, Arc<Faulty>, Slug) {
+pub(super) async fn faulty(env: &[(&str, &str)]) -> (ConnectorManager, Host, Arc<Faulty>, Slug) {
     let (host, store, slug) = (Host::new(), Arc::new(Faulty::default()), Slug::verbatim("local"));
     let definition = crate::ConnectorDefinition::stdio(slug.clone(), "Local", command(env));
     host.config.insert(&definition).await.unwrap();
@@ -141,16 +150,16 @@ async fn faulty(env: &[(&str, &str)]) -> (ConnectorManager, Host, Arc<Faulty>, S
 }
 
 /// What the definition says: the plain variables, and the names of the others.
-async fn stored(host: &Host) -> (Vec<String>, Vec<String>) {
+pub(super) async fn stored(host: &Host) -> (Vec<String>, Vec<String>) {
     let stdio = host.config.load().await.unwrap().remove(0).stdio.unwrap();
     (stdio.env.into_iter().map(|(name, value)| format!("{name}={value}")).collect(), stdio.secret_env)
 }
 
-fn given(dialer: &Noting) -> Vec<String> {
+pub(super) fn given(dialer: &Noting) -> Vec<String> {
     dialer.0.lock().unwrap().clone()
 }
 
-fn changes(variables: &[(&str, Option<&str>)]) -> Option<BTreeMap<String, Option<SecretString>>> {
+pub(super) fn changes(variables: &[(&str, Option<&str>)]) -> Option<BTreeMap<String, Option<SecretString>>> {
     Some(variables.iter().map(|(name, value)| ((*name).to_owned(), value.map(SecretString::from))).collect())
 }
 
@@ -344,13 +353,13 @@ async fn plain_text_is_named_and_moved_when_the_user_wants_it() {
 async fn a_store_that_fails_or_forgets_leaves_the_plain_text_where_it_is() {
     let (manager, host, store, slug) = faulty(&[("A_TOKEN", "a"), ("B_TOKEN", "b")]).await;
     for fault in [Fault::RefusesB, Fault::Forgets] {
-        *store.fault.lock().unwrap() = fault;
+        store.set(fault);
         let error = manager.protect_env(&slug, None).await.unwrap_err();
         assert_eq!(error.code(), "secret_store_unavailable", "{error}");
         assert_eq!(stored(&host).await, (strings(&["A_TOKEN=a", "B_TOKEN=b"]), vec![]));
         assert_eq!(store.names("local").await, strings(&[]));
     }
-    *store.fault.lock().unwrap() = Fault::RefusesB;
+    store.set(Fault::RefusesB);
     let command = command(&[("A_TOKEN", "a"), ("B_TOKEN", "b")]);
     let error = manager.add(NewConnector::stdio("Other", command)).await.unwrap_err();
     assert_eq!((error.code(), manager.list().len()), ("secret_store_unavailable", 1));
@@ -385,7 +394,7 @@ async fn removal_takes_the_values_with_it_also_from_a_store_that_cannot_tell_wha
     let (manager, _host, store, slug) = faulty(&[("A_TOKEN", "a")]).await;
     manager.protect_env(&slug, None).await.unwrap();
     assert_eq!(store.names("local").await, ["env:A_TOKEN"]);
-    *store.fault.lock().unwrap() = Fault::ListsNothing;
+    store.set(Fault::ListsNothing);
     manager.remove(&slug).await.unwrap();
     assert_eq!(store.names("local").await, strings(&[]));
 }

@@ -61,6 +61,22 @@ async fn a_policy_denies_every_tool_of_its_connector_at_once() {
     assert_eq!((view.enabled, view.routed), (true, false));
     assert_eq!(view.withheld.as_deref(), Some("denied by the policy rule `no-one`"));
     assert_eq!(manager.status(&slug).unwrap().enabled_count, 0);
+
+    let mut events = manager.events().subscribe();
+    let mut request = CallRequest::new(slug.clone(), "a", json!({"token": "hunter2"}));
+    request.call_id = Some("mine".into());
+    assert_eq!(manager.call_tool(request).await.unwrap_err().code(), "unknown_tool");
+    // A tool that is not enabled is no denial.
+    let unknown = CallRequest::new(slug.clone(), "b", json!({}));
+    assert_eq!(manager.call_tool(unknown).await.unwrap_err().code(), "unknown_tool");
+    let told: Vec<_> =
+        std::iter::from_fn(|| events.try_recv().ok()).map(|event| event.kind.clone()).collect();
+    assert_eq!(
+        serde_json::to_value(told).unwrap(),
+        json!([{"kind": "call_refused", "call_id": "mine", "tool": "a", "code": "unknown_tool",
+            "reason": "denied by the policy rule `no-one`"}])
+    );
+
     assert!(policy.lift("no-one"));
     manager.gates_changed().await;
     assert_eq!(manager.status(&slug).unwrap().enabled_count, 1);

@@ -118,6 +118,43 @@ async fn entries_are_chosen_by_name_and_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_not_what_was_shown_is_left_out() {
+    let (host, files) = (Host::new(), Files::default());
+    files.set(vec![
+        http("One", "http://one", "k"),
+        http("Two", "http://two", "k"),
+        http("Same", "http://same", "k"),
+    ]);
+    let manager = manager(&host, &files).await;
+    let shown = &manager.importable().await[0].connectors;
+    let hashes: std::collections::BTreeMap<_, _> =
+        shown.iter().map(|found| (found.name.clone(), found.hash.clone())).collect();
+    // Another place, another secret, and one that is new.
+    files.set(vec![
+        http("One", "http://one/moved", "k"),
+        http("Two", "http://two", "other"),
+        http("Same", "http://same", "k"),
+        http("New", "http://new", "k"),
+    ]);
+    let request = ImportRequest { hashes: Some(hashes), ..ImportRequest::new("cursor:/p") };
+    let outcome = manager.import(request).await.unwrap();
+    assert_eq!(outcome.imported.iter().map(|status| status.slug.as_str()).collect::<Vec<_>>(), ["same"]);
+    let reason = "it is no longer what was shown: look at it again";
+    assert_eq!(skipped(&outcome), [("One", reason), ("Two", reason), ("New", reason)]);
+    assert_eq!(manager.list().len(), 1);
+
+    // What is shown then can be taken over.
+    let shown = &manager.importable().await[0].connectors[1];
+    let request = ImportRequest {
+        names: Some(strings(&["Two"])),
+        hashes: Some([(shown.name.clone(), shown.hash.clone())].into()),
+        ..ImportRequest::new("cursor:/p")
+    };
+    assert_eq!(manager.import(request).await.unwrap().imported[0].slug.as_str(), "two");
+    assert_eq!(host.secrets(&Slug::verbatim("two")).await, ["X-Key=other"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_an_entry_wants_is_given_by_the_user() {
     let (host, files) = (Host::new(), Files::default());
     let token = Part::Wanted(Placeholder { name: "TOKEN".into(), secret: true, ..Placeholder::default() });

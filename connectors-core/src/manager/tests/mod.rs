@@ -2,6 +2,7 @@
 
 mod adding;
 mod calling;
+mod changing_at_once;
 mod choosing;
 mod environment;
 mod explaining;

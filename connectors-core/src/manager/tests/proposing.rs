@@ -1,9 +1,14 @@
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::stream::BoxStream;
+
 use super::*;
 use crate::contract::proposals::{FILE, ScriptedProposals, proposal};
 use crate::definition::ConnectorDefinition;
 use crate::error::{ConnectorError, StorageError};
 use crate::manager::{CallRequest, ConnectorUpdate};
-use crate::proposal::{Mistake, ProposalSource};
+use crate::proposal::{Mistake, Proposal, ProposalSource, Proposals};
 use crate::store::{ConfigStore, MockConfigStore};
 use crate::view::{FieldChange, StateName};
 
@@ -34,8 +39,16 @@ fn proposing() -> (Host, Tools, Tools, Arc<ScriptedProposals>) {
     (host, first, other, ScriptedProposals::of([leading_to("http://one")]))
 }
 
-async fn start(host: &Host, source: &Arc<ScriptedProposals>) -> ConnectorManager {
+/// A manager whose list the user has not seen.
+async fn unseen(host: &Host, source: &Arc<ScriptedProposals>) -> ConnectorManager {
     host.builder().with_proposals(Arc::<ScriptedProposals>::clone(source)).start().await
+}
+
+/// A manager whose list the user has seen.
+async fn start(host: &Host, source: &Arc<ScriptedProposals>) -> ConnectorManager {
+    let manager = unseen(host, source).await;
+    manager.list();
+    manager
 }
 
 /// The field of a refusal.
@@ -121,8 +134,10 @@ async fn a_rejected_proposal_is_not_asked_again_until_it_is_another() {
     source.announce();
     settle().await;
     assert!(again.list().is_empty());
-    // The user has changed their mind.
-    assert!(again.accept(&one(), None).await.unwrap().connected);
+    // The user has changed their mind, and has not been shown it since the start.
+    assert_eq!(field(again.accept(&one(), None).await), "hash");
+    let hash = proposal(leading_to("http://one")).hash;
+    assert!(again.accept(&one(), Some(&hash)).await.unwrap().connected);
     assert_eq!((first.server.dials(), source.rejected().await.unwrap().len()), (1, 0));
 }
 
@@ -221,6 +236,7 @@ async fn what_cannot_be_written_stays_proposed() {
     host.put(&one(), "tokens", "of somebody").await;
     let builder = host.builder().with_config(Arc::new(config));
     let manager = builder.with_proposals(Arc::<ScriptedProposals>::clone(&source)).start().await;
+    assert_eq!(waiting(&manager), ["one"]);
     let error = manager.accept(&one(), None).await.unwrap_err();
     assert_eq!(error.code(), "storage");
     source.set_broken(true);
@@ -323,6 +339,7 @@ async fn what_comes_goes_and_changes_is_announced() {
     assert_eq!(seen("none").await, expect("none", "gone changed"));
     source.write([leading_to("http://one")]);
     assert_eq!(seen("back").await, expect("back", "proposed wanted changed"));
+    assert_eq!(waiting(&manager), ["one"]);
     manager.accept(&one(), None).await.unwrap();
     assert_eq!(seen("accepted").await, expect("accepted", ""));
     source.write([leading_to("http://other")]);
@@ -347,7 +364,10 @@ async fn a_host_that_trusts_the_file_starts_what_it_proposes_and_writes_it_only_
     assert_eq!((status.url.as_str(), status.connected), ("http://other", true));
     assert_eq!((first.server.dials(), other.server.dials(), stored(&host).await), (1, 1, vec![]));
     // Touched, it is the user's own, and goes on following the file.
+    let began = tokio::time::Instant::now();
     assert_eq!(manager.enable_tools(&one(), &strings(&["a"])).await.unwrap(), 1);
+    // Nobody waits for a file that need not be there.
+    assert_eq!(began.elapsed(), std::time::Duration::ZERO);
     assert_eq!(stored(&host).await.len(), 1);
     source.write([leading_to("http://one")]);
     source.announce();
@@ -363,4 +383,126 @@ async fn a_host_that_trusts_the_file_starts_what_it_proposes_and_writes_it_only_
     settle().await;
     manager.remove(&one()).await.unwrap();
     assert!(manager.list().is_empty() && trusting().start().await.list().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_hash_what_was_shown_last_is_accepted_and_nothing_else() {
+    let (host, first, other, source) = proposing();
+    let manager = unseen(&host, &source).await;
+    assert_eq!(field(manager.accept(&one(), None).await), "hash");
+    let shown = manager.status(&one()).unwrap();
+    // The file changes, which the manager sees and the user does not.
+    source.write([leading_to("http://other")]);
+    source.announce();
+    settle().await;
+    assert_eq!(field(manager.accept(&one(), None).await), "hash");
+    assert_eq!((shown.url.as_str(), first.server.dials(), other.server.dials()), ("http://one", 0, 0));
+    assert_eq!(waiting(&manager), ["one"]);
+    assert_eq!(manager.accept(&one(), None).await.unwrap().url, "http://other");
+    // So it is with a change to what was accepted.
+    source.write([leading_to("http://one")]);
+    source.announce();
+    settle().await;
+    assert_eq!(manager.accept(&one(), None).await.unwrap().url, "http://other");
+    assert_eq!(manager.accept(&one(), None).await.unwrap().url, "http://one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slug_that_is_being_added_is_not_accepted_under() {
+    let (host, first, _, source) = proposing();
+    let manager = start(&host, &source).await;
+    assert_eq!(waiting(&manager), ["one"]);
+    // An addition under way, whose header is stored and whose definition is not yet.
+    let adding = manager.shared().reserve("One", &[]);
+    host.put(&one(), "X-Key", "of the addition").await;
+    let error = manager.accept(&one(), None).await.unwrap_err();
+    assert!(matches!(&error, ConnectorError::Storage(StorageError::SlugTaken(slug)) if *slug == one()));
+    assert_eq!((first.server.dials(), stored(&host).await), (0, vec![]));
+    assert_eq!(host.secrets(&one()).await, ["X-Key=of the addition"]);
+    drop(adding);
+    assert!(manager.accept(&one(), None).await.unwrap().connected);
+}
+
+/// Proposals that can be had at once, or never.
+struct Hanging {
+    proposals: Arc<ScriptedProposals>,
+    hangs: std::sync::atomic::AtomicBool,
+}
+
+impl Hanging {
+    async fn wait(&self) {
+        if self.hangs.load(std::sync::atomic::Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl ProposalSource for Hanging {
+    async fn read(&self) -> Proposals {
+        self.wait().await;
+        self.proposals.read().await
+    }
+
+    fn changes(&self) -> Option<BoxStream<'static, ()>> {
+        self.proposals.changes()
+    }
+
+    async fn rejected(&self) -> Result<HashSet<String>, StorageError> {
+        self.proposals.rejected().await
+    }
+
+    async fn remember(&self, proposal: &Proposal, rejected: bool) -> Result<(), StorageError> {
+        self.wait().await;
+        self.proposals.remember(proposal, rejected).await
+    }
+}
+
+/// A manager, and what it reads proposals from, which hangs from when this is told to.
+async fn hanging(host: &Host, source: &Arc<ScriptedProposals>) -> (ConnectorManager, Arc<Hanging>) {
+    let hanging = Arc::new(Hanging { proposals: Arc::clone(source), hangs: false.into() });
+    (host.builder().with_proposals(Arc::<Hanging>::clone(&hanging)).start().await, hanging)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_cannot_be_read_to_its_end_keeps_nobody_waiting() {
+    let (host, first, _, source) = proposing();
+    let (manager, hanging) = hanging(&host, &source).await;
+    assert_eq!(waiting(&manager), ["one"]);
+    hanging.hangs.store(true, std::sync::atomic::Ordering::Relaxed);
+    source.announce();
+    settle().await;
+    let begun = tokio::time::Instant::now();
+    manager.add(NewConnector::http("Two", "http://other", vec![])).await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert_eq!(field(manager.accept(&one(), None).await), "slug");
+    let unread = Mistake {
+        file: FILE.to_owned(),
+        line: None,
+        column: None,
+        problem: "what is proposed could not be read within 5 s; nothing that is new in it is known"
+            .to_owned(),
+    };
+    assert_eq!((manager.proposal_problems(), waiting(&manager)), (vec![unread], strings(&["one"])));
+    assert_eq!(first.server.dials(), 0);
+    hanging.hangs.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert!(manager.accept(&one(), None).await.unwrap().connected);
+    assert_eq!(manager.proposal_problems(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_does_not_wait_for_ever_for_a_change_that_hangs() {
+    let (host, _, _, source) = proposing();
+    let (manager, hanging) = hanging(&host, &source).await;
+    hanging.hangs.store(true, std::sync::atomic::Ordering::Relaxed);
+    let rejecting = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.reject(&one()).await }
+    });
+    settle().await;
+    let begun = tokio::time::Instant::now();
+    tokio::time::timeout(Duration::from_secs(60), manager.shutdown()).await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::from_secs(5));
+    assert!(!rejecting.is_finished());
+    rejecting.abort();
 }

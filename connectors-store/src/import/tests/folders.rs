@@ -205,3 +205,42 @@ async fn links_are_followed_and_dangling_ones_are_nothing() {
     link("nowhere", "own/.codex/config.toml");
     assert_eq!(machine.find("repository").await, [found("/own/.cursor/mcp.json", &["one"])]);
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_file_is_reported_and_nobody_is_waited_for() {
+    let machine = Machine::new();
+    machine.write("own/.cursor/mcp.json", ONE);
+    let pipe = machine.0.path().join("repository/.mcp.json");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let files = ClientFiles::new(machine.locations("repository")).find().await;
+    let problems: Vec<_> = files
+        .iter()
+        .map(|file| (file.client, file.problem.as_ref().map(|problem| problem.problem.as_str())))
+        .collect();
+    assert_eq!(problems, [("cursor", None), ("mcp_json", Some("it is not a file"))]);
+}
+
+#[tokio::test]
+async fn a_file_that_does_not_come_is_reported_and_spoils_nothing_else() {
+    let machine = Machine::new();
+    machine.write("own/.cursor/mcp.json", ONE);
+    let stuck = r#"{"mcpServers": {"stuck": {"url": "https://${STUCK}.test"}}}"#;
+    machine.write("repository/.mcp.json", stuck);
+    // What stands for the disk that does not answer; let go at the end.
+    let (let_go, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let locations = machine.locations("repository").with_variables(move |name| {
+        if name == "STUCK" {
+            _ = held.lock().unwrap().recv();
+        }
+        None
+    });
+    let files = super::super::find(&locations, Duration::from_secs(2)).await;
+    drop(let_go);
+    let problems: Vec<_> = files
+        .iter()
+        .map(|file| (file.client, file.problem.as_ref().map(|problem| problem.problem.as_str())))
+        .collect();
+    assert_eq!(problems, [("cursor", None), ("mcp_json", Some("it could not be read within 2 s"))]);
+}

@@ -3,19 +3,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use car_engine::{EventLog, Runtime};
-use car_eventlog::RetentionPolicy;
+use car_engine::Runtime;
 use connectors_core::car::{CarBridge, GovernedCalls, GovernedError};
 use connectors_core::manager::{CallRequest, CallResult};
 use connectors_core::{ConnectorError, ConnectorManager, Slug};
 
+use self::log::Bounds;
 use crate::error::ErrorObject;
 
-/// Names the file that the event log is kept in; without it, the log is in memory. It holds the arguments of calls.
-const JOURNAL: &str = "CONNECTORS_CAR_JOURNAL";
+mod log;
 
-/// Events that are kept in memory.
-const RETAINED: usize = 2_000;
+/// Names the file that the event log is kept in, whole; without it, the log is in memory. It holds the arguments of calls.
+const JOURNAL: &str = "CONNECTORS_CAR_JOURNAL";
 
 /// Spans that are kept at most before the older half of them goes: the log itself keeps all.
 const SPANS: usize = 4_000;
@@ -25,6 +24,8 @@ const SPANS: usize = 4_000;
 pub struct Governance {
     calls: Arc<GovernedCalls>,
     bridge: CarBridge,
+    /// None where the log is the host's.
+    bounds: Option<Arc<Bounds>>,
 }
 
 impl std::fmt::Debug for Governance {
@@ -36,18 +37,21 @@ impl std::fmt::Debug for Governance {
 impl Governance {
     /// A runtime of its own, whose event log is chained by hashes.
     pub async fn start(manager: ConnectorManager) -> Self {
-        let mut log = match std::env::var_os(JOURNAL).filter(|path| !path.is_empty()) {
-            Some(path) => EventLog::with_journal(PathBuf::from(path)),
-            None => EventLog::new(),
-        };
-        log.set_retention(Some(RetentionPolicy { max_events: Some(RETAINED), ..RetentionPolicy::default() }));
-        let runtime = Runtime::new().with_event_log(log.with_hash_chaining());
-        Self::over(Arc::new(runtime), CarBridge::new(manager).await).await
+        let journal = std::env::var_os(JOURNAL).filter(|path| !path.is_empty()).map(PathBuf::from);
+        // A journal is read and verified first.
+        let opened = tokio::task::spawn_blocking(|| log::open(journal)).await;
+        let (log, bounds) = opened.unwrap_or_else(|error| {
+            tracing::error!(%error, "the journal could not be opened; the event log is in memory");
+            log::open(None)
+        });
+        let runtime = Runtime::new().with_event_log(log);
+        let governance = Self::over(Arc::new(runtime), CarBridge::new(manager).await).await;
+        Self { bounds: Some(Arc::new(bounds)), ..governance }
     }
 
     /// A runtime of the host's. Its tool executor is replaced.
     pub async fn over(runtime: Arc<Runtime>, bridge: CarBridge) -> Self {
-        Self { calls: Arc::new(GovernedCalls::through(runtime, &bridge).await), bridge }
+        Self { calls: Arc::new(GovernedCalls::through(runtime, &bridge).await), bridge, bounds: None }
     }
 
     /// The runtime.
@@ -61,8 +65,12 @@ impl Governance {
     }
 
     pub(crate) async fn call_tool(&self, request: CallRequest) -> Result<CallResult, ErrorObject> {
+        let arguments = self.bounds.as_ref().map_or(0, |_| log::size(&request.arguments));
         let outcome = self.calls.call_tool(request).await;
         let mut log = self.runtime().log.lock().await;
+        if let Some(bounds) = &self.bounds {
+            bounds.keep(&mut log, arguments);
+        }
         if log.span_len() > SPANS {
             log.truncate_spans_keep_last(SPANS / 2);
         }
@@ -71,11 +79,11 @@ impl Governance {
     }
 
     pub(crate) async fn deny(&self, rule: &str, target: Slug) {
-        self.bridge.deny_connector(self.runtime(), rule, target).await;
+        self.calls.deny_connector(rule, target).await;
     }
 
     pub(crate) async fn lift(&self, rule: &str) {
-        self.bridge.allow_connector(self.runtime(), rule).await;
+        self.calls.allow_connector(rule).await;
     }
 }
 

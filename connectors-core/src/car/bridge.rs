@@ -9,15 +9,20 @@ use super::executor::ConnectorExecutor;
 use super::listing::Listing;
 use super::mcp::McpRoutes;
 use super::record::Recorder;
-use super::runtime::RuntimeTools;
+use super::runtime::{Attached, RuntimeTools};
 use super::session::ConnectorSession;
 use super::tools::Permissions;
 use crate::manager::{ConnectorManager, Route};
 use crate::names::Slug;
 use crate::observer::RouteObserver;
 
-/// One for each log.
-type Recorders = Arc<Mutex<Vec<(Weak<AsyncMutex<EventLog>>, Recorder)>>>;
+/// What records into one log.
+struct Recording {
+    log: Weak<AsyncMutex<EventLog>>,
+    recorder: Recorder,
+    /// Whether it follows the listing.
+    follows: bool,
+}
 
 /// The connectors of one manager in any number of runtimes. Cloning is cheap; all clones are the same bridge.
 ///
@@ -26,7 +31,10 @@ type Recorders = Arc<Mutex<Vec<(Weak<AsyncMutex<EventLog>>, Recorder)>>>;
 pub struct CarBridge {
     names: Names,
     permissions: Permissions,
-    recorders: Recorders,
+    /// One for each log.
+    recordings: Arc<Mutex<Vec<Recording>>>,
+    /// One for each runtime.
+    runtimes: Arc<Mutex<Vec<Arc<Attached>>>>,
 }
 
 impl std::fmt::Debug for CarBridge {
@@ -46,7 +54,12 @@ impl CarBridge {
         let listing = Arc::new(Listing::default());
         let observer: Arc<dyn RouteObserver> = Arc::<Listing>::clone(&listing);
         manager.observe_routes(&observer).await;
-        Self { names: Names { manager, listing }, permissions, recorders: Arc::default() }
+        Self {
+            names: Names { manager, listing },
+            permissions,
+            recordings: Arc::default(),
+            runtimes: Arc::default(),
+        }
     }
 
     /// The manager.
@@ -56,14 +69,17 @@ impl CarBridge {
 
     /// Lists the connectors' tools in a runtime, from now on and as they come and go, and records in its event log what becomes
     /// of them. Its actions reach them through an [`executor`](Self::executor). To be done once for each runtime.
+    ///
+    /// A tool of the runtime's own keeps its name: a connector's tool of that name is not listed, nor called.
     pub async fn attach(&self, runtime: &Runtime) {
         self.record_into(&runtime.log).await;
-        self.names.listing.follow(RuntimeTools::of(runtime, Arc::clone(&self.permissions))).await;
+        let tools = RuntimeTools::of(self.attached(runtime), Arc::clone(&self.permissions));
+        self.names.listing.follow(tools).await;
     }
 
     /// The way from a runtime's actions to connectors: to be set as its tool executor.
     pub fn executor(&self, runtime: &Runtime) -> ConnectorExecutor {
-        ConnectorExecutor::new(self.names.clone(), runtime, self.recorder(&runtime.log))
+        ConnectorExecutor::new(self.names.clone(), self.attached(runtime), self.recorder(&runtime.log))
     }
 
     /// Keeps sessions and routes of an `McpToolExecutor` in step, and so of all that share them. Servers that the host has added
@@ -80,17 +96,20 @@ impl CarBridge {
     /// Records in an event log which tools can be called and which definitions have changed. A log is recorded into once, however
     /// often this is asked for.
     pub async fn record_into(&self, log: &Arc<AsyncMutex<EventLog>>) {
-        let (recorder, is_new) = self.recorder_of(log);
-        if is_new {
+        let unfollowed = self.recording(log, |recording| {
+            let had_followed = std::mem::replace(&mut recording.follows, true);
+            (!had_followed).then(|| recording.recorder.clone())
+        });
+        if let Some(recorder) = unfollowed {
             self.names.listing.follow(recorder).await;
         }
     }
 
-    /// Returns once all that has happened is in the logs.
+    /// Returns once all that has happened is in the logs. What the manager's events could not hold is named there as lost.
     pub async fn recorded(&self) {
         let recorders: Vec<Recorder> = {
-            let recorders = self.recorders.lock().unwrap_or_else(PoisonError::into_inner);
-            recorders.iter().map(|(_, recorder)| recorder.clone()).collect()
+            let recordings = self.recordings.lock().unwrap_or_else(PoisonError::into_inner);
+            recordings.iter().map(|recording| recording.recorder.clone()).collect()
         };
         for recorder in recorders {
             recorder.written().await;
@@ -102,20 +121,33 @@ impl CarBridge {
     }
 
     pub(super) fn recorder(&self, log: &Arc<AsyncMutex<EventLog>>) -> Recorder {
-        self.recorder_of(log).0
+        self.recording(log, |recording| recording.recorder.clone())
     }
 
-    fn recorder_of(&self, log: &Arc<AsyncMutex<EventLog>>) -> (Recorder, bool) {
-        let mut recorders = self.recorders.lock().unwrap_or_else(PoisonError::into_inner);
-        recorders.retain(|(log, _)| log.strong_count() > 0);
-        if let Some((_, recorder)) =
-            recorders.iter().find(|(other, _)| std::ptr::eq(other.as_ptr(), Arc::as_ptr(log)))
-        {
-            return (recorder.clone(), false);
+    /// What is shared by all that serve a runtime.
+    pub(super) fn attached(&self, runtime: &Runtime) -> Arc<Attached> {
+        let mut runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
+        runtimes.retain(|attached| !attached.is_gone());
+        if let Some(attached) = runtimes.iter().find(|attached| attached.is_to(runtime)) {
+            return Arc::clone(attached);
+        }
+        let attached = Arc::new(Attached::to(runtime));
+        runtimes.push(Arc::clone(&attached));
+        attached
+    }
+
+    fn recording<R>(&self, log: &Arc<AsyncMutex<EventLog>>, then: impl FnOnce(&mut Recording) -> R) -> R {
+        let mut recordings = self.recordings.lock().unwrap_or_else(PoisonError::into_inner);
+        recordings.retain(|recording| recording.log.strong_count() > 0);
+        let is_this = |recording: &Recording| std::ptr::eq(recording.log.as_ptr(), Arc::as_ptr(log));
+        if let Some(known) = recordings.iter_mut().find(|recording| is_this(recording)) {
+            return then(known);
         }
         let recorder = Recorder::on(log, self.manager().events().subscribe());
-        recorders.push((Arc::downgrade(log), recorder.clone()));
-        (recorder, true)
+        let mut recording = Recording { log: Arc::downgrade(log), recorder, follows: false };
+        let result = then(&mut recording);
+        recordings.push(recording);
+        result
     }
 }
 

@@ -34,11 +34,14 @@ impl Awaited {
         Expectation { awaited: self, action }
     }
 
-    fn take_request(&self, action: &str) -> Option<CallRequest> {
+    /// The request of an action that calls this tool; what another action of that name calls is not it.
+    fn take_request(&self, action: &str, route: &Route) -> Option<CallRequest> {
         let mut slots = self.slots();
         let slot = slots.get_mut(action)?;
         match std::mem::replace(slot, Slot::UnderWay) {
-            Slot::Request(request) => Some(request),
+            Slot::Request(request) if request.slug == route.slug && request.tool == route.tool.name => {
+                Some(request)
+            }
             other => {
                 *slot = other;
                 None
@@ -91,11 +94,12 @@ pub(super) async fn call(
 /// As [`call`], where somebody waits for the whole outcome of this action; `None` where nobody does.
 pub(super) async fn call_awaited(
     manager: &ConnectorManager,
+    route: &Route,
     awaited: &Awaited,
     action: &str,
     shape: ResultShape,
 ) -> Option<Result<Value, ToolFailure>> {
-    let request = awaited.take_request(action)?;
+    let request = awaited.take_request(action, route)?;
     let outcome = manager.call_tool(request).await;
     let output = shaped(&outcome, shape);
     awaited.put(action, outcome);

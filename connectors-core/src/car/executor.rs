@@ -4,16 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use car_engine::{Runtime, ToolExecution, ToolExecutor, ToolRegistry};
+use car_engine::{ToolExecution, ToolExecutor};
 use car_ir::{ToolFailure, ToolStreamChunk};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::bridge::Names;
 use super::call::{self, Awaited, Found};
+use super::policy::denial;
 use super::record::Recorder;
 use super::result::ResultShape;
+use super::runtime::{Attached, Holder};
 use super::stream;
+use crate::manager::Route;
 
 /// Runs actions on connectors' tools, and hands all others to a fallback.
 ///
@@ -22,11 +25,13 @@ use super::stream;
 /// *Timeouts.* `timeout_ms` bounds the call on top of the connector's own limits. *Errors.* Whatever a server says is an ordinary
 /// failure of the action: it never makes the runtime look for a tool of its own.
 ///
-/// A tool is dispatched only while the runtime that this executor belongs to lists it and it has a route.
+/// A tool is dispatched only while the runtime that this executor belongs to lists it, it has a route, and no rule of
+/// [`CarBridge::deny_connector`](super::CarBridge::deny_connector) denies its connector: retries and actions that have waited are
+/// asked about anew.
 #[derive(Clone)]
 pub struct ConnectorExecutor {
     names: Names,
-    registry: Arc<ToolRegistry>,
+    runtime: Arc<Attached>,
     recorder: Recorder,
     fallback: Option<Arc<dyn ToolExecutor>>,
     shape: ResultShape,
@@ -34,10 +39,10 @@ pub struct ConnectorExecutor {
 }
 
 impl ConnectorExecutor {
-    pub(super) fn new(names: Names, runtime: &Runtime, recorder: Recorder) -> Self {
+    pub(super) fn new(names: Names, runtime: Arc<Attached>, recorder: Recorder) -> Self {
         Self {
             names,
-            registry: Arc::clone(&runtime.registry),
+            runtime,
             recorder,
             fallback: None,
             shape: ResultShape::default(),
@@ -60,11 +65,22 @@ impl ConnectorExecutor {
     }
 
     async fn find(&self, tool: &str) -> Found {
-        match self.names.route(tool) {
-            Some(route) if self.registry.contains(tool).await => Found::Ours(route),
-            None if self.names.owner(tool).is_none() => Found::NotOurs,
-            _ => Found::Withdrawn,
+        let Some(owner) = self.names.owner(tool) else { return Found::NotOurs };
+        match (self.runtime.holder(&owner, tool).await, self.names.route(tool)) {
+            (Holder::Somebody, _) => Found::NotOurs,
+            (Holder::Connector, Some(route)) if route.slug == owner => Found::Ours(route),
+            (Holder::Connector | Holder::Nobody, _) => Found::Withdrawn,
         }
+    }
+
+    /// Says that an action goes to a connector, unless a rule denies it by now.
+    fn let_through(&self, route: &Route, action: &str) -> Result<(), ToolFailure> {
+        if let Some(rule) = self.runtime.denied_by(&route.slug) {
+            self.recorder.denied(&route.slug, action, &route.canonical, &rule);
+            return Err(ToolFailure::ordinary(denial(&route.slug, &rule)));
+        }
+        self.recorder.call(route, action);
+        Ok(())
     }
 
     /// Runs an action if the tool is a connector's; `None` if it is not.
@@ -80,9 +96,11 @@ impl ConnectorExecutor {
             Found::Withdrawn => return Some(Err(withdrawn(tool))),
             Found::NotOurs => return None,
         };
-        self.recorder.call(&route, action);
+        if let Err(denied) = self.let_through(&route, action) {
+            return Some(Err(denied));
+        }
         let manager = self.names.manager();
-        if let Some(output) = call::call_awaited(manager, &self.awaited, action, self.shape).await {
+        if let Some(output) = call::call_awaited(manager, &route, &self.awaited, action, self.shape).await {
             return Some(output);
         }
         Some(call::call(manager, &route, arguments, call::budget(timeout_ms), self.shape).await)
@@ -217,7 +235,7 @@ impl ToolExecutor for ConnectorExecutor {
     ) -> Result<mpsc::Receiver<ToolStreamChunk>, String> {
         match self.find(tool).await {
             Found::Ours(route) => {
-                self.recorder.call(&route, action_id);
+                self.let_through(&route, action_id).map_err(told)?;
                 Ok(stream::start(self.names.manager(), &route, params, action_id, self.shape))
             }
             Found::Withdrawn => Err(withdrawn(tool).message),

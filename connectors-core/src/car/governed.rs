@@ -1,7 +1,7 @@
 //! Single calls, each sent through a runtime as a proposal of one action.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use car_engine::{Action, ActionProposal, ActionType, ProposalResult, Runtime, StateStore, ToolExecutor};
 use car_ir::ActionStatus;
@@ -11,7 +11,10 @@ use serde_json::Value;
 
 use super::bridge::CarBridge;
 use super::call::Awaited;
+use super::proposed;
+use super::record::Recorder;
 use crate::error::ConnectorError;
+use crate::events::EventKind;
 use crate::manager::{CallRequest, CallResult, ConnectorManager};
 use crate::names::Slug;
 
@@ -41,11 +44,13 @@ pub enum GovernedError {
 /// therefore run by a runtime with a state of its own, which has the tools, the policies, the limits and the log in common with
 /// the one that is given. What that one keeps to itself (capabilities, budgets, admission gates) does not hold for calls.
 pub struct GovernedCalls {
-    manager: ConnectorManager,
+    bridge: CarBridge,
     runtime: Arc<Runtime>,
     executor: Arc<dyn ToolExecutor>,
     awaited: Arc<Awaited>,
-    next: AtomicU64,
+    recorder: Recorder,
+    /// Whom the rules that were registered here deny, by their names.
+    rules: Mutex<HashMap<String, Slug>>,
 }
 
 impl GovernedCalls {
@@ -56,7 +61,35 @@ impl GovernedCalls {
         let awaited = Arc::clone(&executor.awaited);
         let executor: Arc<dyn ToolExecutor> = Arc::new(executor);
         runtime.set_executor(Arc::clone(&executor)).await;
-        Self { manager: bridge.manager().clone(), runtime, executor, awaited, next: AtomicU64::new(1) }
+        let recorder = bridge.recorder(&runtime.log);
+        Self { bridge: bridge.clone(), runtime, executor, awaited, recorder, rules: Mutex::default() }
+    }
+
+    fn manager(&self) -> &ConnectorManager {
+        self.bridge.manager()
+    }
+
+    fn rules(&self) -> MutexGuard<'_, HashMap<String, Slug>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`CarBridge::deny_connector`] on the runtime, with an entry in its event log that the rule is in force.
+    pub async fn deny_connector(&self, rule: &str, target: Slug) {
+        self.bridge.deny_connector(&self.runtime, rule, target.clone()).await;
+        self.recorder.rule(&target, rule, "reject");
+        let replaced = self.rules().insert(rule.to_owned(), target.clone());
+        if let Some(other) = replaced.filter(|other| *other != target) {
+            self.recorder.rule(&other, rule, "allow");
+        }
+    }
+
+    /// Lifts such a rule, with an entry in the event log that it is no longer in force; false if there is none of this name.
+    pub async fn allow_connector(&self, rule: &str) -> bool {
+        let lifted = self.bridge.allow_connector(&self.runtime, rule).await;
+        if let Some(target) = self.rules().remove(rule) {
+            self.recorder.rule(&target, rule, "allow");
+        }
+        lifted
     }
 
     /// A runtime for one call.
@@ -79,18 +112,26 @@ impl GovernedCalls {
     /// Calls an enabled tool. As [`ConnectorManager::call_tool`], of which it is a longer way; dropping the future cancels the
     /// call at the server.
     pub async fn call_tool(&self, request: CallRequest) -> Result<CallResult, GovernedError> {
-        let route = self.manager.route_of(&request).await?;
+        let (slug, tool) = (request.slug.clone(), request.tool.clone());
+        let route = match self.manager().route_of(&request).await {
+            Ok(route) => route,
+            Err(error) => {
+                self.record_refusal(&slug, &tool, &error);
+                return Err(error.into());
+            }
+        };
         if !self.runtime.registry.contains(&route.canonical).await {
             // Listed in a moment: the change that brought the route is not over.
-            self.manager.routes_settled().await;
+            self.manager().routes_settled().await;
         }
-        let (slug, tool) = (request.slug.clone(), request.tool.clone());
-        let arguments = request.arguments.clone();
+        let (arguments, call_id) = (request.arguments.clone(), request.call_id.clone());
         let mut action = Action::new(ActionType::ToolCall);
-        action.id = format!("connectors-call-{}", self.next.fetch_add(1, Ordering::Relaxed));
+        // Who finds it out could have the call made by an action of his own.
+        action.id = format!("connectors-call-{:032x}", rand::random::<u128>());
         action.tool = Some(route.canonical.to_string());
-        if let Value::Object(arguments) = &arguments {
-            action.parameters = arguments.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let validator = route.tool.validator().ok().map(Arc::as_ref);
+        if let Value::Object(arguments) = proposed::arguments(validator, &arguments) {
+            action.parameters = arguments.into_iter().collect();
         }
         let expected = self.awaited.expect(action.id.clone(), request);
         let proposal = proposal(action);
@@ -102,12 +143,32 @@ impl GovernedCalls {
             return Ok(outcome?);
         }
         // The runtime's words are for models. Where the manager would refuse as well, its error says more.
-        self.manager.check_call(&slug, &tool, &arguments)?;
+        if let Err(error) = self.manager().check_call(&slug, &tool, &arguments) {
+            self.record_refusal(&slug, &tool, &error);
+            return Err(error.into());
+        }
         let refused = result.results.into_iter().next();
         let is_refusal = refused.as_ref().is_none_or(|result| result.status != ActionStatus::Succeeded);
         let reason = refused.and_then(|result| result.error).filter(|_| is_refusal);
         let reason = reason.unwrap_or_else(|| "it was not dispatched".to_owned());
+        // The reason may quote the arguments, and so is for the caller alone.
+        let told = EventKind::CallRefused {
+            call_id,
+            tool: tool.clone(),
+            code: ConnectorError::UnknownTool { slug: slug.clone(), tool: tool.clone() }.code(),
+            reason: "the runtime does not allow it".to_owned(),
+        };
+        self.manager().events().publish(Some(&slug), told);
         Err(GovernedError::Denied { slug, tool, reason })
+    }
+
+    /// A call that a gate refuses is in the log like one that a policy of the runtime refuses.
+    fn record_refusal(&self, slug: &Slug, tool: &str, error: &ConnectorError) {
+        if matches!(error, ConnectorError::UnknownTool { .. })
+            && let Some(reason) = self.manager().withheld(slug, tool)
+        {
+            self.recorder.refused(slug, tool, &reason);
+        }
     }
 }
 

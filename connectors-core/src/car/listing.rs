@@ -58,6 +58,12 @@ impl Listing {
     /// Adds a list, beginning with what is listed now; no change comes between.
     pub(super) async fn follow(&self, list: impl List) {
         let mut present = self.present.lock().await;
+        present.followers.retain(|follower| !follower.is_closed());
+        // A list that is gone notices when it is to do something; nobody waits for that.
+        for follower in &present.followers {
+            let (done, _) = oneshot::channel();
+            let _ = follower.send(Step { change: Change::Publish([].into()), done });
+        }
         let (steps, to_do) = mpsc::unbounded_channel();
         tokio::spawn(work(list, to_do));
         present.followers.push(steps);

@@ -76,6 +76,10 @@ impl List for McpRoutes {
         let Some(executor) = self.executor.upgrade() else { return false };
         for route in routes {
             let Some(connected) = self.connected(&executor, &route.slug).await else { continue };
+            if !connected.routes.contains(&route.canonical) && executor.handles(&route.canonical).await {
+                tracing::warn!(tool = %route.canonical, slug = %route.slug, "another MCP server of this host has a tool of the name: the connector's is not routed");
+                continue;
+            }
             connected.routes.insert(Arc::clone(&route.canonical));
             executor.set_route(&*route.canonical, route.slug.as_str()).await;
         }

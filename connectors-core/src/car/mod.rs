@@ -7,7 +7,7 @@
 //!
 //! `tools` (what a route is to a registry), `listing` (who lists what, and when), `runtime` and `mcp` (the two kinds of lists),
 //! `executor`, `call`, `result` and `stream` (dispatch), `session` (connectors as the engine's own MCP sessions), `policy` and
-//! `record` (governance), `governed` (single calls through a runtime).
+//! `record` (governance), `governed` and `proposed` (single calls through a runtime).
 
 mod bridge;
 mod call;
@@ -16,6 +16,7 @@ mod governed;
 mod listing;
 mod mcp;
 mod policy;
+mod proposed;
 mod record;
 mod result;
 mod runtime;

@@ -10,33 +10,47 @@ const PREFIX: &str = "deny_connector:";
 
 impl CarBridge {
     /// Registers a rule that denies every action on a tool of `target`, whatever the tool's model-visible name looks like, and
-    /// records each denial. In force when this returns; a rule of the same name is replaced.
+    /// records each denial. In force when this returns, for retries and for actions that wait as well; a rule of the same name is
+    /// replaced. Only [`allow_connector`](Self::allow_connector) lifts it whole.
     ///
     /// The tools stay listed: [`DenyConnectors`](crate::gate::DenyConnectors) as a gate of the manager takes them off as well.
     pub async fn deny_connector(&self, runtime: &Runtime, rule: &str, target: Slug) {
         let name = format!("{PREFIX}{rule}");
         let description = format!("denies every tool of the connector `{target}`");
-        let check = self.denial(runtime, rule, target);
+        let check = self.denial(runtime, rule, target.clone());
+        let attached = self.attached(runtime);
         let mut policies = runtime.policies.write().await;
         policies.unregister(&name);
         policies.register(&name, check, &description);
+        // While they are locked, so that the two never differ.
+        attached.deny(rule, target);
     }
 
     /// Lifts such a rule; false if there is none of this name.
     pub async fn allow_connector(&self, runtime: &Runtime, rule: &str) -> bool {
-        runtime.policies.write().await.unregister(&format!("{PREFIX}{rule}")) > 0
+        let attached = self.attached(runtime);
+        let mut policies = runtime.policies.write().await;
+        attached.allow(rule);
+        policies.unregister(&format!("{PREFIX}{rule}")) > 0
     }
 
-    /// The check of such a rule alone, for a host that registers it elsewhere: for one session, say.
+    /// The check of such a rule alone, for a host that registers it elsewhere: for one session, say. The runtime asks it once for each
+    /// action, not again before a retry.
     pub fn denial(&self, runtime: &Runtime, rule: &str, target: Slug) -> PolicyCheck {
         let (names, recorder, rule) = (self.names(), self.recorder(&runtime.log), rule.to_owned());
+        let attached = self.attached(runtime);
         Box::new(move |action, _| {
             let tool = action.tool.as_deref()?;
-            if names.owner(tool)? != target {
+            if names.owner(tool)? != target || attached.is_crowded_out(tool) {
                 return None;
             }
             recorder.denied(&target, &action.id, tool, &rule);
-            Some(format!("the connector `{target}` is denied by the rule `{rule}`"))
+            Some(denial(&target, &rule))
         })
     }
+}
+
+/// What whoever is denied is told.
+pub(super) fn denial(target: &Slug, rule: &str) -> String {
+    format!("the connector `{target}` is denied by the rule `{rule}`")
 }

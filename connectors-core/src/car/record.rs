@@ -3,7 +3,8 @@
 //! Everything is an `AdmissionGateDecision`, which no statistics of the engine's count, with the connector as `origin`
 //! (`connector:<slug>`): `connector_tools` (tools became callable or ceased to be), `connector_definition` (tools that wait for the
 //! user because their definitions changed), `connector_call` (an action was let through to a connector) and `deny_connector` (it was
-//! not). No entry holds an argument or a result.
+//! not). Where events were lost on the way, an entry of the origin `connectors` says how many. No entry holds an argument or a
+//! result.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use car_engine::{EventKind, EventLog};
 use serde_json::{Value, json};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 
 use super::listing::List;
@@ -23,6 +24,7 @@ use crate::names::Slug;
 #[derive(Clone)]
 pub(super) struct Recorder {
     notes: mpsc::UnboundedSender<Note>,
+    log: Weak<Mutex<EventLog>>,
 }
 
 enum Note {
@@ -34,8 +36,9 @@ impl Recorder {
     /// Records what happens from now on, for as long as the log lives.
     pub(super) fn on(log: &Arc<Mutex<EventLog>>, events: broadcast::Receiver<Arc<ConnectorEvent>>) -> Self {
         let (notes, to_do) = mpsc::unbounded_channel();
-        tokio::spawn(write(Arc::downgrade(log), to_do, events));
-        Self { notes }
+        let log = Arc::downgrade(log);
+        tokio::spawn(write(Weak::clone(&log), to_do, events));
+        Self { notes, log }
     }
 
     /// An action is let through to a connector.
@@ -69,7 +72,7 @@ impl Recorder {
     }
 
     fn is_gone(&self) -> bool {
-        self.notes.is_closed()
+        self.log.strong_count() == 0
     }
 
     fn tools(&self, routes: &[Arc<Route>], verdict: &'static str, reason: &'static str) {
@@ -111,6 +114,13 @@ fn decision(gate: &str, verdict: &str, slug: &Slug) -> HashMap<String, Value> {
     .into()
 }
 
+/// What a writer waits for.
+enum Next {
+    Noted(Note),
+    Happened(Result<Arc<ConnectorEvent>, RecvError>),
+}
+
+/// Ends with the log, or with the last recorder.
 async fn write(
     log: Weak<Mutex<EventLog>>,
     mut notes: mpsc::UnboundedReceiver<Note>,
@@ -118,44 +128,136 @@ async fn write(
 ) {
     let mut has_events = true;
     loop {
-        let note = tokio::select! {
+        let next = tokio::select! {
+            biased;
+            event = events.recv(), if has_events => Next::Happened(event),
             note = notes.recv() => match note {
-                Some(note) => note,
+                Some(note) => Next::Noted(note),
                 None => return,
-            },
-            event = events.recv(), if has_events => match event {
-                Ok(event) => match changed(&event) {
-                    Some(note) => note,
-                    None => continue,
-                },
-                Err(RecvError::Lagged(lost)) => {
-                    tracing::warn!(lost, "the event log may lack changes of definitions");
-                    continue;
-                }
-                Err(RecvError::Closed) => {
-                    has_events = false;
-                    continue;
-                }
             },
         };
         let Some(log) = log.upgrade() else { return };
-        match note {
-            Note::Entry { action, data } => {
-                log.lock().await.append(EventKind::AdmissionGateDecision, action.as_deref(), None, data);
-            }
-            Note::Written(done) => {
+        match next {
+            Next::Noted(Note::Entry { action, data }) => append(&log, action, data).await,
+            Next::Noted(Note::Written(done)) => {
+                // Whoever asks has seen them happen.
+                for data in waiting(&mut events) {
+                    append(&log, None, data).await;
+                }
                 let _ = done.send(());
             }
+            Next::Happened(Ok(event)) => {
+                if let Some(data) = changed(&event) {
+                    append(&log, None, data).await;
+                }
+            }
+            Next::Happened(Err(RecvError::Lagged(events))) => append(&log, None, lost(events)).await,
+            Next::Happened(Err(RecvError::Closed)) => has_events = false,
         }
     }
 }
 
-fn changed(event: &ConnectorEvent) -> Option<Note> {
+async fn append(log: &Mutex<EventLog>, action: Option<String>, data: HashMap<String, Value>) {
+    log.lock().await.append(EventKind::AdmissionGateDecision, action.as_deref(), None, data);
+}
+
+/// What the events that are there already come to.
+fn waiting(events: &mut broadcast::Receiver<Arc<ConnectorEvent>>) -> Vec<HashMap<String, Value>> {
+    let mut entries = Vec::new();
+    loop {
+        match events.try_recv() {
+            Ok(event) => entries.extend(changed(&event)),
+            Err(TryRecvError::Lagged(events)) => entries.push(lost(events)),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return entries,
+        }
+    }
+}
+
+/// Events that came faster than they were written.
+fn lost(events: u64) -> HashMap<String, Value> {
+    tracing::warn!(events, "the event log may lack changes of definitions");
+    [
+        ("gate".to_owned(), json!("connector_definition")),
+        ("decision".to_owned(), json!("unknown")),
+        ("origin".to_owned(), json!("connectors")),
+        ("lost_events".to_owned(), json!(events)),
+        (
+            "reason".to_owned(),
+            json!("events came faster than they were recorded: changes of definitions may be missing"),
+        ),
+    ]
+    .into()
+}
+
+fn changed(event: &ConnectorEvent) -> Option<HashMap<String, Value>> {
     let (Some(slug), events::EventKind::DefinitionChanged { tools }) = (&event.slug, &event.kind) else {
         return None;
     };
     let mut data = decision("connector_definition", "needs_approval", slug);
     data.insert("server_tools".to_owned(), json!(tools));
     data.insert("reason".to_owned(), json!("the definitions have changed since the user enabled the tools"));
-    Some(Note::Entry { action: None, data })
+    Some(data)
+}
+
+/// What happens beside the actions of a runtime.
+impl Recorder {
+    /// A call is refused before there is an action: a gate of the manager's, or a changed definition, withholds the tool.
+    pub(super) fn refused(&self, slug: &Slug, server_tool: &str, reason: &str) {
+        let mut data = decision("connector_call", "reject", slug);
+        data.insert("server_tool".to_owned(), json!(server_tool));
+        data.insert("reason".to_owned(), json!(reason));
+        self.note(None, data);
+    }
+
+    /// A rule against a connector is in force from now on (`reject`), or no longer (`allow`).
+    pub(super) fn rule(&self, slug: &Slug, rule: &str, verdict: &str) {
+        let mut data = decision("connector_rule", verdict, slug);
+        data.insert("rule".to_owned(), json!(rule));
+        self.note(None, data);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(seq: u64) -> Arc<ConnectorEvent> {
+        let kind = events::EventKind::DefinitionChanged { tools: vec![seq.to_string()] };
+        Arc::new(ConnectorEvent { seq, slug: Some(Slug::verbatim("s")), kind })
+    }
+
+    #[tokio::test]
+    async fn what_has_happened_is_written_when_that_is_said_and_what_was_lost_is_named() {
+        let (bus, events) = broadcast::channel(2);
+        let log = Arc::new(Mutex::new(EventLog::new()));
+        let recorder = Recorder::on(&log, events);
+        for round in [0, 10] {
+            // Nothing else runs before `written`.
+            for seq in round..round + 5 {
+                bus.send(changed(seq)).unwrap();
+            }
+            recorder.written().await;
+        }
+        let log = log.lock().await;
+        let told = log.events().iter().map(|event| json!([event.data["decision"], event.data["origin"]]));
+        let round = || {
+            let change = json!(["needs_approval", "connector:s"]);
+            [json!(["unknown", "connectors"]), change.clone(), change]
+        };
+        assert_eq!(told.collect::<Vec<_>>(), [round(), round()].concat());
+        let lost: Vec<_> = log.events().iter().filter_map(|event| event.data.get("lost_events")).collect();
+        assert_eq!(lost, [&json!(3), &json!(3)]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_running_for_a_log_that_is_gone() {
+        let (bus, events) = broadcast::channel(2);
+        let log = Arc::new(Mutex::new(EventLog::new()));
+        let mut recorder = Recorder::on(&log, events);
+        assert!(recorder.publish(&[]).await);
+        drop(log);
+        assert!(!recorder.publish(&[]).await);
+        bus.send(changed(1)).unwrap();
+        recorder.notes.closed().await;
+    }
 }

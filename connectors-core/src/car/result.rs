@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::connector::ToolOutcome;
 use crate::error::ConnectorError;
 
-/// Longest text of a server's error that is passed on, in bytes.
+/// Longest text of a failure that is passed on, in bytes: failures stay in event logs.
 const SERVERS_TEXT: usize = 4 << 10;
 
 /// How an executor hands results on.
@@ -21,11 +21,14 @@ pub enum ResultShape {
     Whole,
 }
 
-/// A result as an action's output. A failure of the tool's own (`isError`) is an error with the tool's text.
+/// A result as an action's output. A failure of the tool's own (`isError`) is an error with the beginning of the tool's text.
 pub(super) fn output(outcome: &ToolOutcome, shape: ResultShape) -> Result<Value, String> {
     let text = text(outcome);
     if outcome.is_error() {
-        return Err(text.unwrap_or_else(|| "the tool failed without saying why".to_owned()));
+        return Err(match text {
+            Some(text) => crate::text::display(&text, SERVERS_TEXT),
+            None => "the tool failed without saying why".to_owned(),
+        });
     }
     match (shape, text) {
         (ResultShape::Text, Some(text)) => Ok(Value::String(text)),
@@ -100,6 +103,8 @@ mod tests {
         for shape in [ResultShape::Text, ResultShape::Whole] {
             let failed = json!({"content": [{"type": "text", "text": "no disk"}], "isError": true});
             assert_eq!(shaped(failed, shape), Err("no disk".to_owned()));
+            let long = json!({"content": [{"type": "text", "text": "x".repeat(1 << 20)}], "isError": true});
+            assert_eq!(shaped(long, shape), Err(format!("{}…", "x".repeat(SERVERS_TEXT))));
             assert_eq!(
                 shaped(json!({"content": [], "isError": true}), shape),
                 Err("the tool failed without saying why".to_owned())

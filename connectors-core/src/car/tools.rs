@@ -44,8 +44,19 @@ pub fn tool_entry(route: &Route, permission: ToolPermission) -> ToolEntry {
         .with_category(category(route.tool.annotations))
 }
 
-pub(super) fn source(slug: &Slug) -> ToolSource {
+fn source(slug: &Slug) -> ToolSource {
     ToolSource::Mcp { server_name: slug.to_string() }
+}
+
+/// The connector whose [`tool_entry`] an entry is. An MCP server of the host's own may be called as a connector is, but gives its
+/// tools no such category.
+pub(super) fn connector_of(entry: &ToolEntry) -> Option<&str> {
+    match &entry.source {
+        ToolSource::Mcp { server_name } if entry.category.as_deref()?.starts_with("connector:") => {
+            Some(server_name)
+        }
+        _ => None,
+    }
 }
 
 /// A registry complains of tools without a description.

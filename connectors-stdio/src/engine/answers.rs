@@ -9,6 +9,7 @@ use connectors_core::transport::OutgoingRequest;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 /// The version that the engine speaks, whatever the server offers.
 const VERSION: &str = "2024-11-05";
@@ -20,6 +21,8 @@ pub(super) type Answer = Result<Box<RawValue>, RpcError>;
 pub(super) enum Silence {
     /// The engine says that the connection is over.
     Closed,
+    /// Either the engine could not write to the server, or a tool has failed in these words: the process shows which.
+    Doubtful(String),
     Failed(TransportError),
 }
 
@@ -49,7 +52,15 @@ pub(super) async fn list(server: &mut McpServer) -> Result<Answer, Silence> {
     };
     match server.list_tools().await {
         Ok(tools) => Ok(written(&json!({"tools": tools.iter().map(tool).collect::<Vec<_>>()}))),
-        Err(error) => failed(error, server.name(), "tools/list"),
+        Err(error) => match own(&error, server.name(), "tools/list") {
+            Some(Own::Rpc(error)) => Ok(Err(error)),
+            Some(Own::TimedOut) => Err(timed_out(ENGINES_LIMIT)),
+            Some(Own::Closed | Own::Unwritten) => Err(Silence::Closed),
+            None => {
+                let why = connectors_core::text::display(&error, 500);
+                Err(Silence::Failed(TransportError::Malformed(why)))
+            }
+        },
     }
 }
 
@@ -72,40 +83,59 @@ pub(super) async fn call(
     let Ok(Call { params }) = serde_json::from_slice(&request.body) else {
         return Ok(Err(RpcError::new(code::INVALID_PARAMS, "Invalid params")));
     };
+    let began = Instant::now();
     match server.call_tool_with_timeout(&params.name, params.arguments, Some(limit)).await {
         // The engine hands the text of a result on, and the whole of one without text.
         Ok(Value::String(text)) => Ok(written(&json!({"content": [{"type": "text", "text": text}]}))),
         Ok(whole) => Ok(written(&whole)),
-        Err(error) => match failed(error, server.name(), "tools/call") {
-            Ok(Err(error)) if error.code == TOOL_ERROR => {
-                Ok(written(&json!({"content": [{"type": "text", "text": error.message}], "isError": true})))
-            }
-            other => other,
+        // A tool may fail in the engine's words.
+        Err(error) => match own(&error, server.name(), "tools/call") {
+            Some(Own::Rpc(error)) => Ok(Err(error)),
+            Some(Own::TimedOut) if began.elapsed() >= limit => Err(timed_out(limit)),
+            Some(Own::Closed) => Err(Silence::Closed),
+            Some(Own::Unwritten) => Err(Silence::Doubtful(error)),
+            Some(Own::TimedOut) | None => Ok(tool_error(&error)),
         },
     }
 }
 
-/// Marks what is none of the engine's own failures.
-const TOOL_ERROR: i64 = 0;
+/// What a failure of the tool's own comes to.
+pub(super) fn tool_error(text: &str) -> Answer {
+    written(&json!({"content": [{"type": "text", "text": text}], "isError": true}))
+}
 
-/// All failures of the engine's are texts, its own and the servers' alike.
-fn failed(error: String, name: &str, method: &'static str) -> Result<Answer, Silence> {
+/// How long the engine waits for what it sets no other limit to.
+const ENGINES_LIMIT: Duration = Duration::from_secs(600);
+
+/// What the engine's own words mean.
+enum Own {
+    /// The server's JSON-RPC error, without its code.
+    Rpc(RpcError),
+    TimedOut,
+    /// The server has closed its end.
+    Closed,
+    /// The request could not be written.
+    Unwritten,
+}
+
+/// All failures of the engine's are texts, its own and the servers' alike. `None` for what cannot be its own.
+fn own(error: &str, name: &str, method: &str) -> Option<Own> {
     if let Some(message) = error.strip_prefix("MCP error: ") {
-        return Ok(Err(RpcError::new(code::INTERNAL_ERROR, message)));
+        return Some(Own::Rpc(RpcError::new(code::INTERNAL_ERROR, message)));
     }
     if error == format!("MCP request '{method}' timed out") {
-        let limit = Duration::from_secs(600);
-        return Err(Silence::Failed(TransportError::TimedOut { what: "the server's answer", limit }));
+        return Some(Own::TimedOut);
     }
-    let is_over = error == format!("MCP server '{name}' closed the connection")
-        || ["write to MCP server: ", "write newline: ", "flush: "].iter().any(|own| error.starts_with(own));
-    if is_over {
-        return Err(Silence::Closed);
+    if error == format!("MCP server '{name}' closed the connection") {
+        return Some(Own::Closed);
     }
-    if method == "tools/call" {
-        return Ok(Err(RpcError::new(TOOL_ERROR, error)));
-    }
-    Err(Silence::Failed(TransportError::Malformed(connectors_core::text::display(&error, 500))))
+    let is_unwritten =
+        ["write to MCP server: ", "write newline: ", "flush: "].iter().any(|own| error.starts_with(own));
+    is_unwritten.then_some(Own::Unwritten)
+}
+
+fn timed_out(limit: Duration) -> Silence {
+    Silence::Failed(TransportError::TimedOut { what: "the server's answer", limit })
 }
 
 fn written(value: &Value) -> Answer {

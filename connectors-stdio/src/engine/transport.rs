@@ -25,6 +25,7 @@ const LIMITATIONS: &[&str] = &[
     "no more of a tool than its name, description and input schema: without annotations, it counts as one that writes, destroys \
      and reaches the open world",
     "structured content is lost where there is text",
+    "a tool's failure whose text begins with `MCP error: ` shows as an error of the server's",
     "tools alone: no resources, prompts, completions, log messages or questions to the user",
     "version 2024-11-05 of the protocol alone",
     "the size of an answer is checked when all of it is in memory",
@@ -140,12 +141,23 @@ impl EngineTransport {
             Ok(answer) => self.within_limits(answer),
             Err(Silence::Failed(error)) => Err(error),
             Err(Silence::Closed) => {
-                let mut over = self.over.subscribe();
-                let _ = tokio::time::timeout(SETTLE, over.wait_for(Option::is_some)).await;
+                let ended = self.settled().await;
                 self.over.send_if_modified(|over| over.is_none() && over.replace(LOST).is_none());
-                Err(closed(self.over.borrow().unwrap_or(LOST)))
+                Err(closed(ended.unwrap_or(LOST)))
             }
+            // If it was the engine after all, it ends the process before it starts another one, and the connection ends with it.
+            Err(Silence::Doubtful(text)) => match self.settled().await {
+                Some(reason) => Err(closed(reason)),
+                None => self.within_limits(answers::tool_error(&text)),
+            },
         }
+    }
+
+    /// Why the connection is over, if the process is seen as ended soon.
+    async fn settled(&self) -> Option<&'static str> {
+        let mut over = self.over.subscribe();
+        let over = tokio::time::timeout(SETTLE, over.wait_for(Option::is_some)).await;
+        over.ok()?.ok().and_then(|over| *over)
     }
 
     fn within_limits(&self, answer: Answer) -> Result<Answer, TransportError> {

@@ -62,6 +62,9 @@ impl Transport for AsTools {
     }
 }
 
+/// The tool that fails with the text that it is given.
+const FAIL: &str = "fail";
+
 /// A server that is connected, and past `initialize`.
 async fn connected(limits: Limits) -> Arc<dyn Transport> {
     let mut definition = support::myself("engine::tools_of_the_scripted_peer", "peer of the engine");
@@ -100,6 +103,10 @@ fn tools_of_the_scripted_peer() {
         match message["method"].as_str().unwrap() {
             "initialize" => {
                 let result = json!({"protocolVersion": params["protocolVersion"], "capabilities": {}});
+                answers.push(json!({"jsonrpc": "2.0", "id": id, "result": result}));
+            }
+            "tools/call" if params["name"] == FAIL => {
+                let result = json!({"content": [{"type": "text", "text": params["arguments"]["text"]}], "isError": true});
                 answers.push(json!({"jsonrpc": "2.0", "id": id, "result": result}));
             }
             "tools/call" => {
@@ -167,4 +174,30 @@ async fn closing_ends_a_call_that_is_open_and_those_that_wait_for_it() {
         assert!(matches!(outcome, Err(TransportError::Closed { .. })), "{outcome:?}");
     }
     ends_with_closed(&*wire).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tool_that_fails_in_the_engines_words_is_a_tool_that_fails() {
+    let wire = connected(Limits::default()).await;
+    let words = ["flush: no water", "write to MCP server: no ink", "MCP request 'tools/call' timed out"];
+    for (id, text) in (1..).zip(words) {
+        let params = json!({"name": FAIL, "arguments": {"text": text}});
+        let outcome = support::result(&*wire, calling(id, "tools/call", params)).await.unwrap();
+        let expected = json!({"content": [{"type": "text", "text": text}], "isError": true});
+        assert_eq!(serde_json::from_str::<Value>(&outcome).unwrap(), expected);
+    }
+    wire.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_out_of_time_names_the_limit_that_it_had() {
+    let limit = std::time::Duration::from_millis(200);
+    let mut limits = Limits::default();
+    limits.call_total = limit;
+    let wire = AsTools(connected(limits).await);
+    let Err(error) = wire.exchange(calling(1, method::NEVER, json!({}))).await else {
+        panic!("an answer that was never sent");
+    };
+    assert!(matches!(error, TransportError::TimedOut { limit: told, .. } if told == limit), "{error:?}");
+    wire.close().await;
 }

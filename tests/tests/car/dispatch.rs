@@ -131,16 +131,16 @@ async fn tools_of_others_go_to_the_fallback_and_withdrawn_ones_to_nobody() {
     let host = Host::new().await;
     let slug = host.add("S", &server, &["echo"]).await;
     let runtime = host.runtime().await;
-    let executor = host.bridge.executor(&runtime).with_fallback(Arc::new(Fallback));
-    runtime.set_executor(Arc::new(executor)).await;
+    let executor = Arc::new(host.bridge.executor(&runtime).with_fallback(Arc::new(Fallback)));
+    runtime.set_executor(Arc::<connectors_core::car::ConnectorExecutor>::clone(&executor)).await;
     register(&runtime, "own").await;
     assert_eq!(output(&runtime, "own", json!({})).await, json!("the fallback ran own"));
     assert_eq!(output(&runtime, "mcp_s_echo", json!({"text": "x"})).await, json!("x"));
     host.disable(&slug, &["echo"]).await;
     // As if it had been validated before it was withdrawn.
-    register(&runtime, "mcp_s_echo").await;
-    let (status, reason) = error(&runtime, "mcp_s_echo", json!({"text": "x"})).await;
-    assert_eq!((status, server.calls().len()), (ActionStatus::Failed, 1), "{reason}");
+    let withdrawn = executor.execute("mcp_s_echo", &json!({"text": "x"})).await;
+    let reason = "the tool `mcp_s_echo` is unknown: no connector offers it any more".to_owned();
+    assert_eq!((withdrawn, server.calls().len()), (Err(reason), 1));
 }
 
 #[tokio::test]

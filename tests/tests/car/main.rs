@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "measurements, and tests that are skipped, say so")]
 #![recursion_limit = "256"]
 
+mod attach;
 mod chain;
 mod churn;
 mod daemon;

@@ -51,6 +51,25 @@ async fn a_server_of_the_hosts_own_keeps_its_name() {
 }
 
 #[tokio::test]
+async fn a_route_of_the_hosts_own_keeps_its_name() {
+    let server = Script::modern().with_tools([Tool::echo(), Tool::add()]).start();
+    let host = Host::new().await;
+    let executor = Arc::new(McpToolExecutor::new());
+    let own =
+        Arc::new(tokio::sync::Mutex::new(host.bridge.session(&connectors_core::Slug::verbatim("other"))));
+    executor.add_session("other", own).await;
+    executor.set_route("mcp_s_echo", "other").await;
+    host.bridge.attach_mcp(&executor).await;
+    let slug = host.add("S", &server, &["echo", "add"]).await;
+    assert_eq!(executor.execute("mcp_s_add", &json!({"a": 1, "b": 1})).await, Ok(json!("2")));
+    assert!(executor.execute("mcp_s_echo", &json!({"text": "x"})).await.is_err());
+    assert_eq!(server.calls().len(), 1);
+    host.manager.remove(&slug).await.unwrap();
+    assert!(executor.handles("mcp_s_echo").await);
+    assert!(!executor.handles("mcp_s_add").await);
+}
+
+#[tokio::test]
 async fn it_works_in_a_runtime() {
     let server = Script::modern().with_tools([Tool::echo()]).start();
     let host = Host::new().await;

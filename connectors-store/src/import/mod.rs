@@ -1,7 +1,7 @@
 //! What other MCP clients have configured on this machine: an [`ImportSource`] on their files.
 //!
 //! One module a format (`json` for the many that share one, `claude_code`, `vscode`, `codex`, `goose`), which read into one
-//! [`entry`]; `locations` knows where they lie, `decode` the three notations, `expand` the places that are filled in.
+//! `entry`; `locations` knows where they lie, `decode` the three notations, `expand` the places that are filled in.
 
 mod claude_code;
 mod codex;

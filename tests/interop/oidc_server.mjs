@@ -3,7 +3,7 @@
 // `node oidc_server.mjs legacy|modern [--ttl SECONDS] [--jwt] [--dpop] [--nonces]` prints one line of JSON when both
 // listen: `{"issuer": ..., "mcp": ...}`. It has to lie beside the `node_modules` that it uses. See README.md.
 
-import { createHash, generateKeyPairSync, randomBytes, randomUUID } from "node:crypto";
+import { createHash, createPrivateKey, generateKeyPairSync, randomBytes, randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import { parseArgs } from "node:util";
 import { NodeStreamableHTTPServerTransport, toNodeHandler } from "@modelcontextprotocol/node";
@@ -54,11 +54,14 @@ const metadataUrl = getOAuthProtectedResourceMetadataUrl(endpoint);
 
 // ---------------------------------------------------------------- the authorization server
 
-const privateJwk = (alg, { privateKey }) => ({ ...privateKey.export({ format: "jwk" }), alg, use: "sig", kid: alg });
-const keys = [
-  privateJwk("RS256", generateKeyPairSync("rsa", { modulusLength: 2048 })),
-  privateJwk("ES256", generateKeyPairSync("ec", { namedCurve: "P-256" })),
-];
+// Through PEM: Node 20 can deadlock when it exports a key as JWK while it collects the job that generated that same key.
+const privateKeyEncoding = { type: "pkcs8", format: "pem" };
+const publicKeyEncoding = { type: "spki", format: "pem" };
+function privateJwk(alg, type, options) {
+  const { privateKey } = generateKeyPairSync(type, { ...options, privateKeyEncoding, publicKeyEncoding });
+  return { ...createPrivateKey(privateKey).export({ format: "jwk" }), alg, use: "sig", kid: alg };
+}
+const keys = [privateJwk("RS256", "rsa", { modulusLength: 2048 }), privateJwk("ES256", "ec", { namedCurve: "P-256" })];
 
 const provider = new Provider(issuer, {
   jwks: { keys },

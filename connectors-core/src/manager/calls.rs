@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use super::ConnectorManager;
 use super::cell::{Cell, Command, State};
 use super::request::{CallRequest, CallResult};
 use super::routes::Route;
@@ -18,6 +19,7 @@ use crate::connector::{ToolCall, ToolOutcome};
 use crate::definition::OutputCheck;
 use crate::error::{ConnectorError, TransportError};
 use crate::events::EventKind;
+use crate::names::Slug;
 use crate::transport::InvalidDefinition;
 
 /// The calls under way, by id.
@@ -40,6 +42,39 @@ impl Calls {
 
     fn made_up_id(&self) -> Arc<str> {
         format!("call-{}", self.next.fetch_add(1, Ordering::Relaxed) + 1).into()
+    }
+}
+
+impl ConnectorManager {
+    /// Calls an enabled tool, through gates and validation. Where the user has to grant more for it, that is announced as
+    /// [`EventKind::SignIn`](crate::EventKind::SignIn), and the call waits for it and is sent again.
+    pub async fn call_tool(&self, request: CallRequest) -> Result<CallResult, ConnectorError> {
+        self.shared().call(request).await
+    }
+
+    /// The route that a call would take, waiting for a first connection that is under way, as [`call_tool`](Self::call_tool) does.
+    pub async fn route_of(&self, request: &CallRequest) -> Result<Arc<Route>, ConnectorError> {
+        self.shared().admitted(request).await
+    }
+
+    /// Whether [`call_tool`](Self::call_tool) would send these arguments now: the tool has a route, and they satisfy its schema.
+    pub fn check_call(&self, slug: &Slug, tool: &str, arguments: &Value) -> Result<(), ConnectorError> {
+        self.shared().cell(slug)?;
+        match self.routes().get(slug, tool) {
+            Some(route) => validate(route, arguments),
+            None => Err(ConnectorError::UnknownTool { slug: slug.clone(), tool: tool.to_owned() }),
+        }
+    }
+
+    /// Why an enabled tool on offer is withheld from models, in one sentence: its definition has changed, its schema cannot be
+    /// used, or a gate refuses it. `None` for every other tool.
+    pub fn withheld(&self, slug: &Slug, tool: &str) -> Option<String> {
+        self.shared().withheld_reason(slug, tool)
+    }
+
+    /// Cancels a call, at the server too; false if no call with this id is under way.
+    pub fn cancel(&self, call_id: &str) -> bool {
+        self.shared().calls.cancel(call_id)
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::cell::Cell;
 use super::shared::Shared;
+use super::{ConnectorManager, to_the_end};
 use crate::definition::ConnectorDefinition;
 use crate::error::ConnectorError;
 use crate::import::{
-    Destination, FoundConnector, FoundFile, ImportRequest, ImportableFile, SkippedImport, fingerprint, plan,
-    shown_name,
+    Destination, FoundConnector, FoundFile, ImportOutcome, ImportRequest, ImportableFile, SkippedImport,
+    fingerprint, plan, shown_name,
 };
 use crate::manager::NewEndpoint;
 use crate::names::Slug;
@@ -19,6 +20,27 @@ use crate::transport::InvalidDefinition;
 pub(super) struct Imported {
     pub(super) cells: Vec<Arc<Cell>>,
     pub(super) skipped: Vec<SkippedImport>,
+}
+
+impl ConnectorManager {
+    /// What other MCP clients have configured on this machine. Reads their files; reaches no server, starts nothing.
+    pub async fn importable(&self) -> Vec<ImportableFile> {
+        self.shared().importable().await
+    }
+
+    /// Takes over what another client has configured: each entry on its own, from the file as it is now. The new connectors are
+    /// dialled at once and reported as [`add`](Self::add) does, but for those that are switched off; no tool of theirs is enabled.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectorError::Invalid`] with the field `source` for a file that is not there or cannot be read. What keeps a single
+    /// entry from being taken over is part of the outcome.
+    pub async fn import(&self, request: ImportRequest) -> Result<ImportOutcome, ConnectorError> {
+        let imported = to_the_end(Arc::clone(self.shared()).import(request)).await?;
+        let outcomes = imported.cells.iter().map(|cell| self.outcome(cell));
+        let statuses = futures_util::future::join_all(outcomes).await;
+        Ok(ImportOutcome { imported: statuses, skipped: imported.skipped })
+    }
 }
 
 impl Shared {

@@ -1,12 +1,12 @@
 //! The connectors of one host: configured, connected, routed.
 //!
-//! One duty a module: `import` (what other clients have configured), `add`, `change` and `remove`, with `choice` (what is entered about signing in), `environment` (secret
-//! variables of local servers) and `secrets`; `supervisor`
-//! and `dial` (life cycle); `sign_in`, with `opened` (which one), `pending` (those under way) and `grant`
-//! (storing what they bring); `selection` (what
-//! the user has enabled), `routes` (what is dispatchable), `calls` (dispatch), `consent` and `step_up` (calls that need more
-//! than was granted); `status` and `explain` (what is shown), `serial` (one change of the settings at a time), `reload`
-//! (what others write).
+//! One duty a module. What the user settles: `import` (what other clients have configured), `proposals` (what a file
+//! proposes), `add`, `change` and `remove`, with `choice` (what is entered about signing in), `environment` (secret
+//! variables of local servers) and `secrets`; `serial` (one change of the settings at a time), `reload` (what others
+//! write). The life of a connection: `supervisor`, `dial` and `backoff`. Signing in: `sign_in`, with `opened` (which
+//! one), `pending` (those under way), `grant` (storing what they bring), `consent` and `step_up` (calls that need more than
+//! was granted). Tools: `selection` (what the user has enabled), `routes` (what is dispatchable), `calls` (dispatch).
+//! What is shown: `status` and `explain`.
 
 mod add;
 mod backoff;
@@ -42,7 +42,6 @@ use std::future::Future;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::sync::oneshot;
 
 pub use self::builder::ManagerBuilder;
@@ -54,11 +53,9 @@ use crate::connector::Connector;
 use crate::elicitation::ElicitationAnswer;
 use crate::error::ConnectorError;
 use crate::events::EventBus;
-use crate::import::{ImportOutcome, ImportRequest, ImportableFile};
 use crate::names::Slug;
 use crate::observer::RouteObserver;
 use crate::proposal::Mistake;
-use crate::sign_in::{SignInCallback, SignInRequest, SignInView};
 use crate::trace::TraceStep;
 use crate::view::{ConnectorStatus, StateName, ToolView};
 
@@ -169,25 +166,6 @@ impl ConnectorManager {
     pub async fn add(&self, new: NewConnector) -> Result<ConnectorStatus, ConnectorError> {
         let cell = to_the_end(Arc::clone(self.shared()).create(new)).await?;
         Ok(self.outcome(&cell).await)
-    }
-
-    /// What other MCP clients have configured on this machine. Reads their files; reaches no server, starts nothing.
-    pub async fn importable(&self) -> Vec<ImportableFile> {
-        self.shared().importable().await
-    }
-
-    /// Takes over what another client has configured: each entry on its own, from the file as it is now. The new connectors are
-    /// dialled at once and reported as [`add`](Self::add) does, but for those that are switched off; no tool of theirs is enabled.
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectorError::Invalid`] with the field `source` for a file that is not there or cannot be read. What keeps a single
-    /// entry from being taken over is part of the outcome.
-    pub async fn import(&self, request: ImportRequest) -> Result<ImportOutcome, ConnectorError> {
-        let imported = to_the_end(Arc::clone(self.shared()).import(request)).await?;
-        let outcomes = imported.cells.iter().map(|cell| self.outcome(cell));
-        let statuses = futures_util::future::join_all(outcomes).await;
-        Ok(ImportOutcome { imported: statuses, skipped: imported.skipped })
     }
 
     /// Changes a connector; its slug and selection stay. Dials again where the change asks for it.
@@ -322,87 +300,9 @@ impl ConnectorManager {
         self.shared().credentials.kind()
     }
 
-    /// Begins a sign-in to a connector, or one that grants it more; says where to send the user. Where no user is needed, the
-    /// connector is signed in to when this returns.
-    ///
-    /// To be completed by [`complete_sign_in`](Self::complete_sign_in) within
-    /// [`SIGN_IN_LIFETIME`](crate::sign_in::SIGN_IN_LIFETIME); one on another device completes itself, and a failure of that is
-    /// announced as [`EventKind::SignIn`](crate::EventKind::SignIn).
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectorError::Authorization`] for servers on which nobody can sign in, with what to do about it;
-    /// [`ConnectorError::Invalid`] for a connector that has no sign-in.
-    pub async fn sign_in(&self, slug: &Slug, request: SignInRequest) -> Result<SignInView, ConnectorError> {
-        let cell = self.shared().cell(slug)?;
-        to_the_end(Arc::clone(self.shared()).begin_sign_in(cell, request)).await
-    }
-
-    /// Begins a sign-in to a server that is not a connector yet: it becomes one when the sign-in is completed, with a slug that
-    /// is free then. Where there is a connector with this URL and a slug from this name, the sign-in is to that one.
-    ///
-    /// Otherwise as [`sign_in`](Self::sign_in).
-    pub async fn authenticate(
-        &self,
-        new: NewConnector,
-        request: SignInRequest,
-    ) -> Result<SignInView, ConnectorError> {
-        to_the_end(Arc::clone(self.shared()).begin_new(new, request)).await
-    }
-
-    /// Completes a sign-in with what came back with the browser; returns the status as [`add`](Self::add) does.
-    ///
-    /// A connection that works goes on with the new tokens; any other is made anew. Each state is good for one attempt.
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectorError::Invalid`] with the field `state` for a sign-in that is not under way: the user has to begin again. After
-    /// any error nothing was stored.
-    pub async fn complete_sign_in(
-        &self,
-        callback: SignInCallback,
-    ) -> Result<ConnectorStatus, ConnectorError> {
-        let cell = to_the_end(Arc::clone(self.shared()).complete_sign_in(callback)).await?;
-        Ok(self.outcome(&cell).await)
-    }
-
-    /// Gives the tokens of a connector back to the server that issued them, and forgets them in any case. The registration and
-    /// the selection stay; sign-ins under way are given up.
-    pub async fn sign_out(&self, slug: &Slug) -> Result<ConnectorStatus, ConnectorError> {
-        let cell = self.shared().cell(slug)?;
-        to_the_end(Arc::clone(self.shared()).sign_out(Arc::clone(&cell))).await?;
-        Ok(self.outcome(&cell).await)
-    }
-
     /// How a connector came to its state, step by step. Free of secrets.
     pub fn explain(&self, slug: &Slug) -> Result<Vec<TraceStep>, ConnectorError> {
         Ok(self.shared().cell(slug)?.trace.read())
-    }
-
-    /// Calls an enabled tool, through gates and validation. Where the user has to grant more for it, that is announced as
-    /// [`EventKind::SignIn`](crate::EventKind::SignIn), and the call waits for it and is sent again.
-    pub async fn call_tool(&self, request: CallRequest) -> Result<CallResult, ConnectorError> {
-        self.shared().call(request).await
-    }
-
-    /// The route that a call would take, waiting for a first connection that is under way, as [`call_tool`](Self::call_tool) does.
-    pub async fn route_of(&self, request: &CallRequest) -> Result<Arc<Route>, ConnectorError> {
-        self.shared().admitted(request).await
-    }
-
-    /// Whether [`call_tool`](Self::call_tool) would send these arguments now: the tool has a route, and they satisfy its schema.
-    pub fn check_call(&self, slug: &Slug, tool: &str, arguments: &Value) -> Result<(), ConnectorError> {
-        self.shared().cell(slug)?;
-        match self.routes().get(slug, tool) {
-            Some(route) => calls::validate(route, arguments),
-            None => Err(ConnectorError::UnknownTool { slug: slug.clone(), tool: tool.to_owned() }),
-        }
-    }
-
-    /// Why an enabled tool on offer is withheld from models, in one sentence: its definition has changed, its schema cannot be
-    /// used, or a gate refuses it. `None` for every other tool.
-    pub fn withheld(&self, slug: &Slug, tool: &str) -> Option<String> {
-        self.shared().withheld_reason(slug, tool)
     }
 
     /// Returns once no change of the routes is under way: observers agree with [`routes`](Self::routes) then.
@@ -414,11 +314,6 @@ impl ConnectorManager {
     /// [`call_tool`](Self::call_tool) only: a call through the connection passes no gate.
     pub fn connection(&self, slug: &Slug) -> Result<Arc<dyn Connector>, ConnectorError> {
         Ok(self.shared().connection(&*self.shared().cell(slug)?)?)
-    }
-
-    /// Cancels a call, at the server too; false if no call with this id is under way.
-    pub fn cancel(&self, call_id: &str) -> bool {
-        self.shared().calls.cancel(call_id)
     }
 
     /// Answers what a server asks of the user; false if the question is no longer open.

@@ -10,6 +10,7 @@ use super::cell::{Cell, Refusal, State};
 use super::pending::{Begun, Newcomer, Whose};
 use super::request::{ConnectorUpdate, NewConnector, NewEndpoint};
 use super::shared::Shared;
+use super::{ConnectorManager, to_the_end};
 use crate::definition::ConnectorDefinition;
 use crate::error::ConnectorError;
 use crate::events::EventKind;
@@ -19,9 +20,64 @@ use crate::sign_in::{Grant, SIGN_IN_LIFETIME, SignInCallback, SignInRequest, Sig
 use crate::store::{CredentialKey, CredentialStore};
 use crate::trace::{Chapter, Trace};
 use crate::transport::InvalidDefinition;
+use crate::view::ConnectorStatus;
 
 /// Longest time for giving tokens back where something else waits for it.
 const REVOCATION: Duration = Duration::from_secs(10);
+
+impl ConnectorManager {
+    /// Begins a sign-in to a connector, or one that grants it more; says where to send the user. Where no user is needed, the
+    /// connector is signed in to when this returns.
+    ///
+    /// To be completed by [`complete_sign_in`](Self::complete_sign_in) within
+    /// [`SIGN_IN_LIFETIME`](crate::sign_in::SIGN_IN_LIFETIME); one on another device completes itself, and a failure of that is
+    /// announced as [`EventKind::SignIn`](crate::EventKind::SignIn).
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectorError::Authorization`] for servers on which nobody can sign in, with what to do about it;
+    /// [`ConnectorError::Invalid`] for a connector that has no sign-in.
+    pub async fn sign_in(&self, slug: &Slug, request: SignInRequest) -> Result<SignInView, ConnectorError> {
+        let cell = self.shared().cell(slug)?;
+        to_the_end(Arc::clone(self.shared()).begin_sign_in(cell, request)).await
+    }
+
+    /// Begins a sign-in to a server that is not a connector yet: it becomes one when the sign-in is completed, with a slug that
+    /// is free then. Where there is a connector with this URL and a slug from this name, the sign-in is to that one.
+    ///
+    /// Otherwise as [`sign_in`](Self::sign_in).
+    pub async fn authenticate(
+        &self,
+        new: NewConnector,
+        request: SignInRequest,
+    ) -> Result<SignInView, ConnectorError> {
+        to_the_end(Arc::clone(self.shared()).begin_new(new, request)).await
+    }
+
+    /// Completes a sign-in with what came back with the browser; returns the status as [`add`](Self::add) does.
+    ///
+    /// A connection that works goes on with the new tokens; any other is made anew. Each state is good for one attempt.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectorError::Invalid`] with the field `state` for a sign-in that is not under way: the user has to begin again. After
+    /// any error nothing was stored.
+    pub async fn complete_sign_in(
+        &self,
+        callback: SignInCallback,
+    ) -> Result<ConnectorStatus, ConnectorError> {
+        let cell = to_the_end(Arc::clone(self.shared()).complete_sign_in(callback)).await?;
+        Ok(self.outcome(&cell).await)
+    }
+
+    /// Gives the tokens of a connector back to the server that issued them, and forgets them in any case. The registration and
+    /// the selection stay; sign-ins under way are given up.
+    pub async fn sign_out(&self, slug: &Slug) -> Result<ConnectorStatus, ConnectorError> {
+        let cell = self.shared().cell(slug)?;
+        to_the_end(Arc::clone(self.shared()).sign_out(Arc::clone(&cell))).await?;
+        Ok(self.outcome(&cell).await)
+    }
+}
 
 impl Shared {
     /// Begins a sign-in to a connector.

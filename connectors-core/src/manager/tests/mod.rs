@@ -10,6 +10,8 @@ mod gating;
 mod importing;
 mod lifecycle;
 mod observing;
+mod proposals_changing;
+mod proposals_hanging;
 mod proposing;
 mod reloading;
 mod signing_in;

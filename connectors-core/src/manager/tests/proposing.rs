@@ -1,38 +1,33 @@
-use std::collections::HashSet;
-use std::time::Duration;
-
-use futures_util::stream::BoxStream;
-
 use super::*;
 use crate::contract::proposals::{FILE, ScriptedProposals, proposal};
 use crate::definition::ConnectorDefinition;
 use crate::error::{ConnectorError, StorageError};
 use crate::manager::{CallRequest, ConnectorUpdate};
-use crate::proposal::{Mistake, Proposal, ProposalSource, Proposals};
+use crate::proposal::{Mistake, ProposalSource};
 use crate::store::{ConfigStore, MockConfigStore};
-use crate::view::{FieldChange, StateName};
+use crate::view::StateName;
 
-fn one() -> Slug {
+pub(super) fn one() -> Slug {
     Slug::verbatim("one")
 }
 
 /// What is proposed as `one`, leading to `url`.
-fn leading_to(url: &str) -> ConnectorDefinition {
+pub(super) fn leading_to(url: &str) -> ConnectorDefinition {
     ConnectorDefinition::http(one(), "One", url)
 }
 
-fn states(manager: &ConnectorManager) -> Vec<(String, StateName)> {
+pub(super) fn states(manager: &ConnectorManager) -> Vec<(String, StateName)> {
     manager.list().into_iter().map(|status| (status.slug.to_string(), status.state)).collect()
 }
 
 /// What waits for the user: the slug.
-fn waiting(manager: &ConnectorManager) -> Vec<String> {
+pub(super) fn waiting(manager: &ConnectorManager) -> Vec<String> {
     let proposed = states(manager).into_iter().filter(|(_, state)| *state == StateName::Proposed);
     proposed.map(|(slug, _)| slug).collect()
 }
 
 /// A host with servers at `http://one` and `http://other`, and what proposes the first.
-fn proposing() -> (Host, Tools, Tools, Arc<ScriptedProposals>) {
+pub(super) fn proposing() -> (Host, Tools, Tools, Arc<ScriptedProposals>) {
     let (host, first, other) = (Host::new(), Tools::new(&["a"]), Tools::new(&["a"]));
     host.serve("http://one", &first.server);
     host.serve("http://other", &other.server);
@@ -40,26 +35,26 @@ fn proposing() -> (Host, Tools, Tools, Arc<ScriptedProposals>) {
 }
 
 /// A manager whose list the user has not seen.
-async fn unseen(host: &Host, source: &Arc<ScriptedProposals>) -> ConnectorManager {
+pub(super) async fn unseen(host: &Host, source: &Arc<ScriptedProposals>) -> ConnectorManager {
     host.builder().with_proposals(Arc::<ScriptedProposals>::clone(source)).start().await
 }
 
 /// A manager whose list the user has seen.
-async fn start(host: &Host, source: &Arc<ScriptedProposals>) -> ConnectorManager {
+pub(super) async fn start(host: &Host, source: &Arc<ScriptedProposals>) -> ConnectorManager {
     let manager = unseen(host, source).await;
     manager.list();
     manager
 }
 
 /// The field of a refusal.
-fn field<T: std::fmt::Debug>(outcome: Result<T, ConnectorError>) -> &'static str {
+pub(super) fn field<T: std::fmt::Debug>(outcome: Result<T, ConnectorError>) -> &'static str {
     match outcome.unwrap_err() {
         ConnectorError::Invalid(invalid) => invalid.field,
         error => panic!("{error}"),
     }
 }
 
-async fn stored(host: &Host) -> Vec<ConnectorDefinition> {
+pub(super) async fn stored(host: &Host) -> Vec<ConnectorDefinition> {
     host.config.load().await.unwrap()
 }
 
@@ -160,62 +155,6 @@ async fn the_users_own_connector_comes_before_a_proposal_of_its_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_changed_proposal_leaves_the_accepted_connector_as_it_is_until_the_user_decides() {
-    let (host, first, other, source) = proposing();
-    let manager = start(&host, &source).await;
-    manager.accept(&one(), None).await.unwrap();
-    manager.enable_tools(&one(), &strings(&["a"])).await.unwrap();
-    host.put(&one(), "tokens", "of the first").await;
-    source.write([leading_to("http://other")]);
-    source.announce();
-    settle().await;
-    let status = manager.status(&one()).unwrap();
-    assert_eq!(
-        (status.state, status.url.as_str(), other.server.dials()),
-        (StateName::Ready, "http://one", 0)
-    );
-    let change = status.proposal_changed.unwrap();
-    let url = FieldChange {
-        field: "url".to_owned(),
-        before: Some("http://one".to_owned()),
-        after: Some("http://other".to_owned()),
-    };
-    assert_eq!((change.file.as_str(), change.changes), (FILE, vec![url]));
-    // So it is after a restart.
-    let again = start(&host, &source).await;
-    assert!(again.status(&one()).unwrap().proposal_changed.is_some());
-    again.shutdown().await;
-
-    let status = manager.accept(&one(), Some(&change.hash)).await.unwrap();
-    assert_eq!((status.url.as_str(), status.connected, status.enabled_count), ("http://other", true, 1));
-    assert_eq!((status.proposal_changed, first.server.dials(), other.server.dials()), (None, 2, 1));
-    assert_eq!(host.secrets(&one()).await, Vec::<String>::new());
-
-    source.write([leading_to("http://third")]);
-    source.announce();
-    settle().await;
-    manager.reject(&one()).await.unwrap();
-    let status = manager.status(&one()).unwrap();
-    assert_eq!((status.url.as_str(), status.proposal_changed), ("http://other", None));
-    assert!(start(&host, &source).await.status(&one()).unwrap().proposal_changed.is_none());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_proposal_that_vanishes_takes_no_accepted_connector_with_it() {
-    let (host, _, _, source) = proposing();
-    let manager = start(&host, &source).await;
-    let mut two = leading_to("http://other");
-    two.slug = Slug::verbatim("two");
-    source.write([leading_to("http://one"), two]);
-    manager.accept(&one(), None).await.unwrap();
-    assert_eq!(waiting(&manager), ["two"]);
-    source.write([]);
-    source.announce();
-    settle().await;
-    assert_eq!(states(&manager), [("one".to_owned(), StateName::Ready)]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_removed_connector_does_not_come_back_as_a_proposal() {
     let (host, _, _, source) = proposing();
     let manager = start(&host, &source).await;
@@ -312,80 +251,6 @@ async fn mistakes_are_shown_and_what_cannot_be_a_connector_is_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_goes_and_changes_is_announced() {
-    let (host, _, _, source) = proposing();
-    let manager = start(&host, &source).await;
-    let mut events = manager.events().subscribe();
-    let mut seen = async |what: &str| {
-        source.announce();
-        settle().await;
-        let mut seen = Vec::new();
-        while let Ok(event) = events.try_recv() {
-            match &event.kind {
-                EventKind::State { state: Some(StateName::Proposed), .. } => seen.push("proposed"),
-                EventKind::State { removed: true, .. } => seen.push("gone"),
-                EventKind::ApprovalWanted { .. } => seen.push("wanted"),
-                EventKind::ProposalsChanged {} => seen.push("changed"),
-                _ => {}
-            }
-        }
-        (what.to_owned(), seen.join(" "))
-    };
-    let expect = |what: &str, events: &str| (what.to_owned(), events.to_owned());
-    assert_eq!(seen("nothing").await, expect("nothing", ""));
-    source.write([leading_to("http://other")]);
-    assert_eq!(seen("another").await, expect("another", "proposed wanted changed"));
-    source.write([]);
-    assert_eq!(seen("none").await, expect("none", "gone changed"));
-    source.write([leading_to("http://one")]);
-    assert_eq!(seen("back").await, expect("back", "proposed wanted changed"));
-    assert_eq!(waiting(&manager), ["one"]);
-    manager.accept(&one(), None).await.unwrap();
-    assert_eq!(seen("accepted").await, expect("accepted", ""));
-    source.write([leading_to("http://other")]);
-    assert_eq!(seen("edited").await, expect("edited", "wanted changed"));
-    manager.reject(&one()).await.unwrap();
-    assert_eq!(seen("rejected").await, expect("rejected", "changed"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_host_that_trusts_the_file_starts_what_it_proposes_and_writes_it_only_when_touched() {
-    let (host, first, other, source) = proposing();
-    let trusting =
-        || host.builder().trust_proposals(true).with_proposals(Arc::<ScriptedProposals>::clone(&source));
-    let manager = trusting().start().await;
-    settle().await;
-    assert_eq!((states(&manager), stored(&host).await), (vec![("one".to_owned(), StateName::Ready)], vec![]));
-    // Untouched, it is whatever the file says.
-    source.write([leading_to("http://other")]);
-    source.announce();
-    settle().await;
-    let status = manager.status(&one()).unwrap();
-    assert_eq!((status.url.as_str(), status.connected), ("http://other", true));
-    assert_eq!((first.server.dials(), other.server.dials(), stored(&host).await), (1, 1, vec![]));
-    // Touched, it is the user's own, and goes on following the file.
-    let began = tokio::time::Instant::now();
-    assert_eq!(manager.enable_tools(&one(), &strings(&["a"])).await.unwrap(), 1);
-    // Nobody waits for a file that need not be there.
-    assert_eq!(began.elapsed(), std::time::Duration::ZERO);
-    assert_eq!(stored(&host).await.len(), 1);
-    source.write([leading_to("http://one")]);
-    source.announce();
-    settle().await;
-    let status = manager.status(&one()).unwrap();
-    assert_eq!((status.url.as_str(), status.enabled_count), ("http://one", 1));
-    source.write([]);
-    source.announce();
-    settle().await;
-    assert_eq!(states(&manager).len(), 1);
-    source.write([leading_to("http://one")]);
-    source.announce();
-    settle().await;
-    manager.remove(&one()).await.unwrap();
-    assert!(manager.list().is_empty() && trusting().start().await.list().is_empty());
-}
-
-#[tokio::test(start_paused = true)]
 async fn without_a_hash_what_was_shown_last_is_accepted_and_nothing_else() {
     let (host, first, other, source) = proposing();
     let manager = unseen(&host, &source).await;
@@ -421,88 +286,4 @@ async fn a_slug_that_is_being_added_is_not_accepted_under() {
     assert_eq!(host.secrets(&one()).await, ["X-Key=of the addition"]);
     drop(adding);
     assert!(manager.accept(&one(), None).await.unwrap().connected);
-}
-
-/// Proposals that can be had at once, or never.
-struct Hanging {
-    proposals: Arc<ScriptedProposals>,
-    hangs: std::sync::atomic::AtomicBool,
-}
-
-impl Hanging {
-    async fn wait(&self) {
-        if self.hangs.load(std::sync::atomic::Ordering::Relaxed) {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-#[async_trait::async_trait]
-impl ProposalSource for Hanging {
-    async fn read(&self) -> Proposals {
-        self.wait().await;
-        self.proposals.read().await
-    }
-
-    fn changes(&self) -> Option<BoxStream<'static, ()>> {
-        self.proposals.changes()
-    }
-
-    async fn rejected(&self) -> Result<HashSet<String>, StorageError> {
-        self.proposals.rejected().await
-    }
-
-    async fn remember(&self, proposal: &Proposal, rejected: bool) -> Result<(), StorageError> {
-        self.wait().await;
-        self.proposals.remember(proposal, rejected).await
-    }
-}
-
-/// A manager, and what it reads proposals from, which hangs from when this is told to.
-async fn hanging(host: &Host, source: &Arc<ScriptedProposals>) -> (ConnectorManager, Arc<Hanging>) {
-    let hanging = Arc::new(Hanging { proposals: Arc::clone(source), hangs: false.into() });
-    (host.builder().with_proposals(Arc::<Hanging>::clone(&hanging)).start().await, hanging)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_file_that_cannot_be_read_to_its_end_keeps_nobody_waiting() {
-    let (host, first, _, source) = proposing();
-    let (manager, hanging) = hanging(&host, &source).await;
-    assert_eq!(waiting(&manager), ["one"]);
-    hanging.hangs.store(true, std::sync::atomic::Ordering::Relaxed);
-    source.announce();
-    settle().await;
-    let begun = tokio::time::Instant::now();
-    manager.add(NewConnector::http("Two", "http://other", vec![])).await.unwrap();
-    assert_eq!(begun.elapsed(), Duration::ZERO);
-    assert_eq!(field(manager.accept(&one(), None).await), "slug");
-    let unread = Mistake {
-        file: FILE.to_owned(),
-        line: None,
-        column: None,
-        problem: "what is proposed could not be read within 5 s; nothing that is new in it is known"
-            .to_owned(),
-    };
-    assert_eq!((manager.proposal_problems(), waiting(&manager)), (vec![unread], strings(&["one"])));
-    assert_eq!(first.server.dials(), 0);
-    hanging.hangs.store(false, std::sync::atomic::Ordering::Relaxed);
-    assert!(manager.accept(&one(), None).await.unwrap().connected);
-    assert_eq!(manager.proposal_problems(), []);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_shutdown_does_not_wait_for_ever_for_a_change_that_hangs() {
-    let (host, _, _, source) = proposing();
-    let (manager, hanging) = hanging(&host, &source).await;
-    hanging.hangs.store(true, std::sync::atomic::Ordering::Relaxed);
-    let rejecting = tokio::spawn({
-        let manager = manager.clone();
-        async move { manager.reject(&one()).await }
-    });
-    settle().await;
-    let begun = tokio::time::Instant::now();
-    tokio::time::timeout(Duration::from_secs(60), manager.shutdown()).await.unwrap();
-    assert_eq!(begun.elapsed(), Duration::from_secs(5));
-    assert!(!rejecting.is_finished());
-    rejecting.abort();
 }

@@ -1,0 +1,150 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
+
+mod interrupted;
+mod scripted;
+#[cfg(feature = "vault")]
+mod vault_file;
+
+use connectors_core::contract;
+use secrecy::SecretString;
+
+use self::scripted::*;
+use super::SecretPlace::{Keychain, Vault};
+use super::marker::{Leftover, Marker};
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_store_that_switches_keeps_the_contract() {
+    let machines = Mutex::new(Vec::new());
+    let two = || {
+        let machine = Machine::new();
+        let open = || {
+            let process = machine.process(&Arc::default());
+            process.settle(Vault, 0);
+            Arc::new(SwitchingStore(process))
+        };
+        let two = (open(), open());
+        machines.lock().unwrap().push(machine);
+        two
+    };
+    contract::credentials::run(|| two().0).await;
+}
+
+#[tokio::test]
+async fn a_move_takes_everything_along_and_leaves_nothing_of_its_own() {
+    for to in [Vault, Keychain] {
+        let machine = Machine::new();
+        machine.fill(to.other(), &SECRETS).await;
+        let process = machine.started(to.other()).await;
+        assert_eq!(process.move_to(to, &own()).await.unwrap(), Moved { moved: 3, left: 0 });
+        assert_eq!(machine.place(to).content().await, map(&SECRETS));
+        assert_eq!(machine.place(to.other()).content().await, map(&[]));
+        assert_eq!(process.marker.read().unwrap(), Some(Marker::new(to, 1, None)));
+        // Again, and back.
+        assert_eq!(process.move_to(to, &own()).await.unwrap(), Moved { moved: 0, left: 0 });
+        assert_eq!(process.move_to(to.other(), &own()).await.unwrap(), Moved { moved: 3, left: 0 });
+        assert_eq!(machine.place(to.other()).content().await, map(&SECRETS));
+    }
+}
+
+#[tokio::test]
+async fn what_other_state_roots_keep_in_a_keychain_is_neither_overwritten_nor_deleted() {
+    let machine = Machine::new();
+    machine.fill(Keychain, &SECRETS).await;
+    machine.fill(Keychain, &[("connector:theirs:tokens", "theirs")]).await;
+    let process = machine.started(Keychain).await;
+    assert_eq!(process.move_to(Vault, &own()).await.unwrap(), Moved { moved: 4, left: 1 });
+    assert_eq!(machine.keychain.content().await, map(&[("connector:theirs:tokens", "theirs")]));
+
+    machine.fill(Keychain, &[("connector:theirs:tokens", "refreshed by them")]).await;
+    assert_eq!(process.move_to(Keychain, &own()).await.unwrap(), Moved { moved: 3, left: 1 });
+    let mut expected = map(&SECRETS);
+    expected.insert("connector:theirs:tokens".to_owned(), "refreshed by them".to_owned());
+    assert_eq!(machine.keychain.content().await, expected);
+}
+
+#[tokio::test]
+async fn a_process_that_was_told_to_look_elsewhere_keeps_what_it_finds_there() {
+    let machine = Machine::new();
+    machine.fill(Keychain, &SECRETS).await;
+    machine.fill(Vault, &SECRETS).await;
+    let accounts = SECRETS.map(|(account, _)| account.to_owned()).to_vec();
+    let process = machine.process(&Arc::default());
+    let leftover = Leftover { place: Vault, accounts };
+    process.marker.write(&Marker::new(Keychain, 3, Some(leftover))).unwrap();
+    process.settle(Vault, 3);
+    process.finish_interrupted().await.unwrap();
+    assert_eq!(machine.vault.content().await, map(&SECRETS));
+    assert_eq!(process.marker.read().unwrap(), Some(Marker::new(Keychain, 3, None)));
+
+    machine.fill(Vault, &[("connector:a:tokens", "newer")]).await;
+    assert_eq!(process.move_to(Keychain, &own()).await.unwrap(), Moved { moved: 3, left: 0 });
+    assert_eq!(machine.keychain.content().await["connector:a:tokens"], "newer");
+    assert_eq!(machine.vault.content().await, map(&[]));
+}
+
+#[tokio::test]
+async fn nothing_is_moved_to_a_place_that_does_not_keep_it() {
+    let mut machine = Machine::new();
+    machine.keychain.problem = Some("the keychain forgets");
+    machine.fill(Vault, &SECRETS).await;
+    let process = machine.started(Vault).await;
+    let error = process.move_to(Keychain, &own()).await.unwrap_err();
+    assert_eq!(error.to_string(), "the keychain is not available: the keychain forgets");
+    assert_eq!(machine.contents().await, [map(&[]), map(&SECRETS)]);
+    assert_eq!(process.marker.read().unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_record_of_moves_that_cannot_be_read_is_reported_and_nothing_is_touched() {
+    let machine = Machine::new();
+    machine.fill(Vault, &SECRETS).await;
+    let process = machine.started(Vault).await;
+    let store = SwitchingStore(Arc::clone(&process));
+    for (text, said) in [
+        ("{\"version\":1", "is damaged, so that it is not known where the secrets are"),
+        ("{\"version\":2,\"kept_in\":\"vault\",\"moves\":1}", "was written by a newer version"),
+    ] {
+        std::fs::write(&process.marker.path, text).unwrap();
+        let error = store.get(&key("connector:a:tokens")).await.unwrap_err().to_string();
+        assert!(error.starts_with("the secret store is not available: ") && error.contains(said), "{error}");
+        store.put(&key("connector:a:tokens"), &SecretString::from("x")).await.unwrap_err();
+        process.move_to(Keychain, &own()).await.unwrap_err();
+        assert_eq!(std::fs::read_to_string(&process.marker.path).unwrap(), text);
+        assert_eq!(machine.contents().await, [map(&[]), map(&SECRETS)]);
+    }
+}
+
+#[tokio::test]
+async fn what_the_place_in_use_does_not_hold_is_not_deleted_in_the_other() {
+    let machine = Machine::new();
+    machine.fill(Vault, &SECRETS[..1]).await;
+    machine.fill(Keychain, &SECRETS).await;
+    let accounts =
+        |secrets: &[(&str, &str)]| secrets.iter().map(|(account, _)| (*account).to_owned()).collect();
+    let process = machine.process(&Arc::default());
+    let leftover = Leftover { place: Keychain, accounts: accounts(&SECRETS) };
+    process.marker.write(&Marker::new(Vault, 1, Some(leftover))).unwrap();
+    process.settle(Vault, 1);
+    process.finish_interrupted().await.unwrap();
+    assert_eq!(machine.contents().await, [map(&SECRETS[1..]), map(&SECRETS[..1])]);
+    let leftover = Leftover { place: Keychain, accounts: accounts(&SECRETS[1..]) };
+    assert_eq!(process.marker.read().unwrap(), Some(Marker::new(Vault, 1, Some(leftover))));
+
+    machine.fill(Vault, &SECRETS[1..]).await;
+    process.finish_interrupted().await.unwrap();
+    assert_eq!(machine.contents().await, [map(&[]), map(&SECRETS)]);
+    assert_eq!(process.marker.read().unwrap(), Some(Marker::new(Vault, 1, None)));
+}
+
+#[tokio::test]
+async fn secrets_in_memory_are_not_moved() {
+    let secrets = Secrets::in_memory(", as chosen".to_owned());
+    let error = secrets.move_to(Vault, own()).await.unwrap_err();
+    assert!(matches!(error, SecretsError::InMemory), "{error}");
+    let status = secrets.status().await;
+    assert_eq!(
+        (status.kind, status.notice.as_str(), status.warning, status.can_move_to),
+        ("memory", "Secrets are kept in memory, as chosen.", true, vec![])
+    );
+}

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::result::{self, ResultShape};
 use crate::error::ConnectorError;
 use crate::manager::{CallRequest, CallResult, ConnectorManager, Route};
+use crate::names::Slug;
 
 /// Calls that somebody waits for in full: their requests going in, their whole outcomes coming out, by action.
 #[derive(Default)]
@@ -35,13 +36,11 @@ impl Awaited {
     }
 
     /// The request of an action that calls this tool; what another action of that name calls is not it.
-    fn take_request(&self, action: &str, route: &Route) -> Option<CallRequest> {
+    fn take_request(&self, action: &str, slug: &Slug, tool: &str) -> Option<CallRequest> {
         let mut slots = self.slots();
         let slot = slots.get_mut(action)?;
         match std::mem::replace(slot, Slot::UnderWay) {
-            Slot::Request(request) if request.slug == route.slug && request.tool == route.tool.name => {
-                Some(request)
-            }
+            Slot::Request(request) if request.slug == *slug && request.tool == tool => Some(request),
             other => {
                 *slot = other;
                 None
@@ -99,7 +98,7 @@ pub(super) async fn call_awaited(
     action: &str,
     shape: ResultShape,
 ) -> Option<Result<Value, ToolFailure>> {
-    let request = awaited.take_request(action, route)?;
+    let request = awaited.take_request(action, &route.slug, &route.tool.name)?;
     let outcome = manager.call_tool(request).await;
     let output = shaped(&outcome, shape);
     awaited.put(action, outcome);
@@ -126,4 +125,34 @@ pub(super) enum Found {
     Withdrawn,
     /// Somebody else's.
     NotOurs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_goes_once_and_only_to_the_tool_that_it_is_for() {
+        let (awaited, one, other) = (Awaited::default(), Slug::verbatim("one"), Slug::verbatim("other"));
+        let expectation = awaited.expect("a".to_owned(), CallRequest::new(one.clone(), "t", Value::Null));
+        // Somebody else's actions may have the same name.
+        for (action, slug, tool) in [("a", &one, "u"), ("a", &other, "t"), ("b", &one, "t")] {
+            assert!(awaited.take_request(action, slug, tool).is_none(), "{action} {slug} {tool}");
+        }
+        assert!(awaited.take_request("a", &one, "t").is_some());
+        assert!(awaited.take_request("a", &one, "t").is_none());
+        awaited.put("a", Err(ConnectorError::NotFound(one.clone())));
+        assert!(matches!(expectation.outcome(), Some(Err(ConnectorError::NotFound(slug))) if slug == one));
+        assert!(awaited.slots().is_empty());
+    }
+
+    #[test]
+    fn what_was_never_dispatched_has_no_outcome_and_leaves_nothing() {
+        let (awaited, one) = (Awaited::default(), Slug::verbatim("one"));
+        let expect =
+            |action: &str| awaited.expect(action.to_owned(), CallRequest::new(one.clone(), "t", Value::Null));
+        assert!(expect("a").outcome().is_none());
+        drop(expect("b"));
+        assert!(awaited.slots().is_empty());
+    }
 }

@@ -1,7 +1,6 @@
 //! Single calls, each sent through a runtime as a proposal of one action.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use car_engine::{Action, ActionProposal, ActionType, ProposalResult, Runtime, StateStore, ToolExecutor};
 use car_ir::ActionStatus;
@@ -49,8 +48,6 @@ pub struct GovernedCalls {
     executor: Arc<dyn ToolExecutor>,
     awaited: Arc<Awaited>,
     recorder: Recorder,
-    /// Whom the rules that were registered here deny, by their names.
-    rules: Mutex<HashMap<String, Slug>>,
 }
 
 impl GovernedCalls {
@@ -62,34 +59,21 @@ impl GovernedCalls {
         let executor: Arc<dyn ToolExecutor> = Arc::new(executor);
         runtime.set_executor(Arc::clone(&executor)).await;
         let recorder = bridge.recorder(&runtime.log);
-        Self { bridge: bridge.clone(), runtime, executor, awaited, recorder, rules: Mutex::default() }
+        Self { bridge: bridge.clone(), runtime, executor, awaited, recorder }
     }
 
     fn manager(&self) -> &ConnectorManager {
         self.bridge.manager()
     }
 
-    fn rules(&self) -> MutexGuard<'_, HashMap<String, Slug>> {
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// As [`CarBridge::deny_connector`] on the runtime, with an entry in its event log that the rule is in force.
+    /// [`CarBridge::deny_connector`] on the runtime.
     pub async fn deny_connector(&self, rule: &str, target: Slug) {
-        self.bridge.deny_connector(&self.runtime, rule, target.clone()).await;
-        self.recorder.rule(&target, rule, "reject");
-        let replaced = self.rules().insert(rule.to_owned(), target.clone());
-        if let Some(other) = replaced.filter(|other| *other != target) {
-            self.recorder.rule(&other, rule, "allow");
-        }
+        self.bridge.deny_connector(&self.runtime, rule, target).await;
     }
 
-    /// Lifts such a rule, with an entry in the event log that it is no longer in force; false if there is none of this name.
+    /// [`CarBridge::allow_connector`] on the runtime.
     pub async fn allow_connector(&self, rule: &str) -> bool {
-        let lifted = self.bridge.allow_connector(&self.runtime, rule).await;
-        if let Some(target) = self.rules().remove(rule) {
-            self.recorder.rule(&target, rule, "allow");
-        }
-        lifted
+        self.bridge.allow_connector(&self.runtime, rule).await
     }
 
     /// A runtime for one call.

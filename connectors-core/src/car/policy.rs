@@ -10,27 +10,35 @@ const PREFIX: &str = "deny_connector:";
 
 impl CarBridge {
     /// Registers a rule that denies every action on a tool of `target`, whatever the tool's model-visible name looks like, and
-    /// records each denial. In force when this returns, for retries and for actions that wait as well; a rule of the same name is
-    /// replaced. Only [`allow_connector`](Self::allow_connector) lifts it whole.
+    /// records that the rule is in force, and each denial. In force when this returns, for retries and for actions that wait as
+    /// well; a rule of the same name is replaced. Only [`allow_connector`](Self::allow_connector) lifts it whole.
     ///
     /// The tools stay listed: [`DenyConnectors`](crate::gate::DenyConnectors) as a gate of the manager takes them off as well.
     pub async fn deny_connector(&self, runtime: &Runtime, rule: &str, target: Slug) {
         let name = format!("{PREFIX}{rule}");
         let description = format!("denies every tool of the connector `{target}`");
         let check = self.denial(runtime, rule, target.clone());
-        let attached = self.attached(runtime);
+        let (attached, recorder) = (self.attached(runtime), self.recorder(&runtime.log));
         let mut policies = runtime.policies.write().await;
         policies.unregister(&name);
         policies.register(&name, check, &description);
-        // While they are locked, so that the two never differ.
-        attached.deny(rule, target);
+        // While they are locked, so that none of the three ever differs from the others.
+        let replaced = attached.deny(rule, target.clone());
+        if replaced.as_ref() != Some(&target) {
+            if let Some(other) = replaced {
+                recorder.rule(&other, rule, "allow");
+            }
+            recorder.rule(&target, rule, "reject");
+        }
     }
 
-    /// Lifts such a rule; false if there is none of this name.
+    /// Lifts such a rule, and records that; false if there is none of this name.
     pub async fn allow_connector(&self, runtime: &Runtime, rule: &str) -> bool {
-        let attached = self.attached(runtime);
+        let (attached, recorder) = (self.attached(runtime), self.recorder(&runtime.log));
         let mut policies = runtime.policies.write().await;
-        attached.allow(rule);
+        if let Some(target) = attached.allow(rule) {
+            recorder.rule(&target, rule, "allow");
+        }
         policies.unregister(&format!("{PREFIX}{rule}")) > 0
     }
 

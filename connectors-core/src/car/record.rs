@@ -2,8 +2,9 @@
 //!
 //! Everything is an `AdmissionGateDecision`, which no statistics of the engine's count, with the connector as `origin`
 //! (`connector:<slug>`): `connector_tools` (tools became callable or ceased to be), `connector_definition` (tools that wait for the
-//! user because their definitions changed), `connector_call` (an action was let through to a connector) and `deny_connector` (it was
-//! not). Where events were lost on the way, an entry of the origin `connectors` says how many. No entry holds an argument or a
+//! user because their definitions changed), `connector_call` (an action was let through to a connector, or a call refused before
+//! there was an action), `deny_connector` (an action was not let through) and `connector_rule` (a rule that does this came or went).
+//! Where events were lost on the way, an entry of the origin `connectors` says how many. No entry holds an argument or a
 //! result.
 
 use std::collections::{BTreeMap, HashMap};

@@ -77,13 +77,14 @@ impl Attached {
         self.crowded_out.read().unwrap_or_else(PoisonError::into_inner).contains_key(tool)
     }
 
-    /// A rule of the name is replaced.
-    pub(super) fn deny(&self, rule: &str, target: Slug) {
-        self.denials.write().unwrap_or_else(PoisonError::into_inner).insert(rule.to_owned(), target);
+    /// A rule of the name is replaced: the connector that it denied.
+    pub(super) fn deny(&self, rule: &str, target: Slug) -> Option<Slug> {
+        self.denials.write().unwrap_or_else(PoisonError::into_inner).insert(rule.to_owned(), target)
     }
 
-    pub(super) fn allow(&self, rule: &str) {
-        self.denials.write().unwrap_or_else(PoisonError::into_inner).remove(rule);
+    /// The connector that the rule denied.
+    pub(super) fn allow(&self, rule: &str) -> Option<Slug> {
+        self.denials.write().unwrap_or_else(PoisonError::into_inner).remove(rule)
     }
 
     /// The rule that denies a connector.

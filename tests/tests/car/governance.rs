@@ -35,6 +35,20 @@ async fn a_denied_connector_loses_its_shortened_names_too_and_no_other_loses_any
     // A rule of the same name is another rule.
     host.bridge.deny_connector(&runtime, "rule", connectors_core::Slug::verbatim("nobody")).await;
     output(&runtime, "mcp_a_b_echo", json!({"text": "x"})).await;
+    assert!(host.bridge.allow_connector(&runtime, "rule").await);
+    assert!(!host.bridge.allow_connector(&runtime, "rule").await);
+    host.bridge.recorded().await;
+    let log = runtime.log.lock().await;
+    let rules = log.events().iter().filter(|event| event.data.get("gate") == Some(&json!("connector_rule")));
+    let rules: Vec<_> = rules
+        .map(|event| json!([event.data["connector"], event.data["decision"], event.data["rule"]]))
+        .collect();
+    let rule = |connector: &str, decision: &str| json!([connector, decision, "rule"]);
+    let of_slug = slug.as_str();
+    assert_eq!(
+        rules,
+        [rule(of_slug, "reject"), rule(of_slug, "allow"), rule("nobody", "reject"), rule("nobody", "allow")]
+    );
 }
 
 #[tokio::test]

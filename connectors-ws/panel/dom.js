@@ -81,6 +81,11 @@ export async function busy(button, fail, work) {
   }
 }
 
+/** "1 tool", "2 tools". */
+export function counted(count, noun) {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /** "in 12 s", for a time in Unix seconds. */
 export function until(seconds) {
   const left = Math.round(seconds - Date.now() / 1000);

@@ -1,6 +1,7 @@
 // The list of live events.
 
-import { el } from "./dom.js";
+import { counted, el } from "./dom.js";
+import { stateName } from "./list.js";
 
 const KEPT = 200;
 
@@ -10,9 +11,9 @@ function describe(event) {
   switch (event.kind) {
     case "state":
       if (event.removed) return `${at}removed`;
-      return `${at}${event.state}${event.error ? ` (${event.error})` : ""}`;
+      return `${at}${stateName(event.state)}${event.error ? ` (${event.error})` : ""}`;
     case "catalogue":
-      return `${at}${event.tool_count} tools, ${event.enabled_count} enabled`;
+      return `${at}${counted(event.tool_count, "tool")}, ${event.enabled_count} enabled`;
     case "sign_in":
       return `${at}sign-in ${event.wanted ? "wanted" : "done"}${event.scopes?.length > 0 ? `: ${event.scopes.join(", ")}` : ""}`;
     case "call_started":

@@ -1,6 +1,6 @@
 // The list of connectors.
 
-import { el, until, visible } from "./dom.js";
+import { counted, el, until, visible } from "./dom.js";
 
 const STATES = {
   proposed: ["Proposed", ""],
@@ -11,6 +11,11 @@ const STATES = {
   backoff: ["Failed", "bad"],
   disabled: ["Switched off", ""],
 };
+
+/** What a state is called. */
+export function stateName(state) {
+  return STATES[state]?.[0] ?? state;
+}
 
 /** The badge of a connector's state. */
 export function badge(status) {
@@ -70,7 +75,7 @@ function item(status, selected, select) {
     el(
       "span",
       { class: "row" },
-      el("span", { class: "muted" }, `${status.enabled_count} of ${status.tool_count} tools enabled`),
+      el("span", { class: "muted" }, `${status.enabled_count} of ${counted(status.tool_count, "tool")} enabled`),
       retry(status),
     ),
   );

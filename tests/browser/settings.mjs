@@ -241,7 +241,7 @@ async function lockAndUnlock() {
   // Connectors go on trying, and what they cause must not disturb whoever is typing.
   await passphrase.focus();
   await browser.button("Clear").evaluate((button) => button.click());
-  await panel.locator("#events li", { hasText: "backoff" }).nth(2).waitFor();
+  await panel.locator("#events li", { hasText: "Failed" }).nth(2).waitFor();
   await panel.keyboard.type("wrong");
   assert.equal(await passphrase.inputValue(), "wrong", "the focus is gone");
   await browser.button("Unlock").click();

@@ -29,11 +29,29 @@ use crate::view::ConnectorStatus;
 /// *Errors.* A file that cannot be read or understood is part of the answer, with what is wrong with it, and spoils no other;
 /// the same holds for an entry of a file. *Concurrency.* Any number of calls at once. *Cancellation.* Nothing is ever written.
 /// *Latency.* Bounded by the files' sizes; async threads are not blocked.
-#[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait ImportSource: Send + Sync + 'static {
     /// What there is now: files that define servers, and files that should but cannot be understood.
     async fn find(&self) -> Vec<FoundFile>;
+
+    /// The one that [`FoundFile::source`] names, as it is now, or why it cannot be read; `None` if there is none. Provided by way of
+    /// [`find`](Self::find): a source that has to wait for its files should read this one alone.
+    async fn find_one(&self, source: &str) -> Option<FoundFile> {
+        self.find().await.into_iter().find(|file| file.source == source)
+    }
+}
+
+// Not made of the trait as it is: what is provided is to work without an expectation.
+#[cfg(feature = "mock")]
+mockall::mock! {
+    /// A scripted [`ImportSource`]: `find` alone is expected to be called.
+    #[derive(Debug)]
+    pub ImportSource {}
+
+    #[async_trait]
+    impl ImportSource for ImportSource {
+        async fn find(&self) -> Vec<FoundFile>;
+    }
 }
 
 /// One file, or one part of a file, with the servers that it defines.

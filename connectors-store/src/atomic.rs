@@ -95,7 +95,7 @@ impl Sweep {
 
 /// Removes the temporary files of processes that died while they wrote `target`. The caller holds its lock.
 pub(crate) fn remove_leftovers(target: &Path) -> io::Result<()> {
-    leftovers(target)?.into_iter().try_for_each(fs::remove_file)
+    leftovers(target)?.iter().try_for_each(|path| remove_if_there(path))
 }
 
 /// The temporary files of those who write `target`, or died of it.
@@ -161,9 +161,15 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Removes the version of `target` that an earlier [`replace`] has kept. The caller holds the lock of `target`.
+/// Removes all that earlier versions of `target` are in: the one that a [`replace`] has kept, and the temporary files of those
+/// who died while they wrote, at any time before. The caller holds the lock of `target`.
 pub(crate) fn remove_previous(target: &Path) -> io::Result<()> {
-    match fs::remove_file(beside(target, ".bak")) {
+    remove_if_there(&beside(target, ".bak"))?;
+    remove_leftovers(target)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
@@ -175,10 +181,7 @@ fn back_up(target: &Path) -> io::Result<()> {
     link.push("bak");
     link.push(TEMPORARY_SUFFIX);
     let link = folder_of(target).join(link);
-    match fs::remove_file(&link) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove_if_there(&link)?;
     match fs::hard_link(target, &link) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         // Some file systems have no hard links.
@@ -189,10 +192,7 @@ fn back_up(target: &Path) -> io::Result<()> {
     fs::rename(&link, beside(target, ".bak"))?;
     reached(target, Step::BackedUp)?;
     // Renaming one link of a file over another one of it does nothing.
-    match fs::remove_file(&link) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    remove_if_there(&link)
 }
 
 #[cfg(unix)]

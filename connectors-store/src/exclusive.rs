@@ -1,24 +1,15 @@
 //! One holder at a time of a connector's secrets, among all processes that share a state root.
 
 use std::collections::HashMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use connectors_core::store::Exclusive;
 use connectors_core::{CredentialError, Slug};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use crate::atomic;
-use crate::lock::FileLock;
-
-/// How long those before are waited for. A token request, which has a limit of its own, takes less.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Between two looks at a lock that another process has: short beside a token request, long beside a look.
-const PAUSE: Duration = Duration::from_millis(10);
+use crate::lock::{FileLock, waiting};
 
 /// Longest slug that its lock file is named after.
 const MAX_NAME: usize = 100;
@@ -48,14 +39,12 @@ impl Holders {
     pub(crate) async fn hold(&self, slug: &Slug) -> Result<Exclusive, CredentialError> {
         let held = async {
             let turn = self.queue(slug).lock_owned().await;
-            let lock = self.lock(self.folder.join(file_name(slug))).await?;
+            let path = self.folder.join(file_name(slug));
+            let lock = waiting::wait(self.store, &path, FileLock::try_acquire).await?;
             // In this order: the next of this process finds the file unlocked.
             Ok(Exclusive::new((lock, turn)))
         };
-        match tokio::time::timeout(PATIENCE, held).await {
-            Ok(held) => held,
-            Err(_) => Err(CredentialError::TimedOut { store: self.store, limit: PATIENCE }),
-        }
+        waiting::in_time(self.store, held).await
     }
 
     fn queue(&self, slug: &Slug) -> Arc<Mutex<()>> {
@@ -63,30 +52,6 @@ impl Holders {
         queues.retain(|_, queue| Arc::strong_count(queue) > 1);
         Arc::clone(queues.entry(slug.clone()).or_default())
     }
-
-    /// Looks at the file again and again, each time for a moment on a thread that may block: a lock that came too late for a
-    /// future that was dropped goes with the result of that look.
-    async fn lock(&self, path: PathBuf) -> Result<FileLock, CredentialError> {
-        loop {
-            let file = path.clone();
-            let look = tokio::task::spawn_blocking(move || try_lock(&file)).await;
-            match look.map_err(|_| io::Error::other("the process is shutting down")).flatten() {
-                Ok(Some(lock)) => return Ok(lock),
-                Ok(None) => tokio::time::sleep(PAUSE).await,
-                Err(error) => {
-                    return Err(CredentialError::Unavailable {
-                        store: self.store,
-                        reason: format!("cannot lock {}: {error}", path.display()),
-                    });
-                }
-            }
-        }
-    }
-}
-
-fn try_lock(path: &Path) -> io::Result<Option<FileLock>> {
-    atomic::create_folder_of(path)?;
-    FileLock::try_acquire(path)
 }
 
 /// A slug that is not made of what slugs are made of, which a manifest may hold, has its hash for a name: it may lead elsewhere,
@@ -104,6 +69,7 @@ fn file_name(slug: &Slug) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lock::waiting::PATIENCE;
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = std::fs::read_dir(folder).unwrap();

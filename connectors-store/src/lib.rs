@@ -7,6 +7,7 @@ mod lock;
 mod open;
 mod paths;
 mod regular;
+mod repository;
 #[cfg_attr(
     not(all(feature = "keychain", feature = "vault")),
     allow(dead_code, reason = "there is one place")

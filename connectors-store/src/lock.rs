@@ -1,5 +1,7 @@
 //! A lock between processes, held on a file that is never deleted.
 
+pub(crate) mod waiting;
+
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;

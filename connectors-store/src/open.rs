@@ -3,22 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-#[cfg(feature = "keychain")]
-use std::time::Duration;
 
 use connectors_core::{CredentialError, CredentialStore, MemoryCredentialStore};
 
 #[cfg(feature = "keychain")]
-use crate::keychain::{KeychainState, KeychainStore};
+use crate::keychain::KeychainStore;
 use crate::paths::Paths;
-use crate::secrets::keeper::Keeper;
+use crate::secrets::keeper::{Condition, Keeper};
 use crate::secrets::{Opening, Reason, SecretPlace, Secrets};
 #[cfg(feature = "vault")]
 use crate::vault::VaultStore;
-
-/// How long a start is held up by a keychain that does not answer.
-#[cfg(feature = "keychain")]
-const PROBE_LIMIT: Duration = Duration::from_secs(3);
 
 /// The value of `--secrets`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -111,7 +105,7 @@ pub async fn open_credentials(
 ) -> Result<OpenedCredentials, CredentialError> {
     let opening = opening(paths);
     match choice {
-        SecretsChoice::Auto => auto(opening, paths).await,
+        SecretsChoice::Auto => auto(opening).await,
         SecretsChoice::Keychain => chosen(opening, SecretPlace::Keychain).await,
         SecretsChoice::Vault => chosen(opening, SecretPlace::Vault).await,
         SecretsChoice::Memory => Ok(memory(", as chosen: they are gone when this process ends")),
@@ -157,43 +151,45 @@ async fn chosen(opening: Opening, place: SecretPlace) -> Result<OpenedCredential
     });
     let reason =
         Reason { why: ", as chosen".to_owned(), besides, warning: elsewhere.is_some(), asked_for: true };
-    settle(opening, place, reason).await
+    settle(opening, place, reason, None).await
 }
 
+/// `proven` is how the place was found to be, if it has just been asked.
 async fn settle(
     opening: Opening,
     place: SecretPlace,
     reason: Reason,
+    proven: Option<Condition>,
 ) -> Result<OpenedCredentials, CredentialError> {
-    let (secrets, status) = opening.settle(place, reason).await?;
+    let (secrets, status) = opening.settle(place, reason, proven).await?;
     let store = secrets.store().unwrap_or_else(|| Arc::new(MemoryCredentialStore::default()));
     Ok(OpenedCredentials { store, notice: status.notice, warning: status.warning, secrets })
 }
 
-async fn auto(opening: Opening, paths: &Paths) -> Result<OpenedCredentials, CredentialError> {
+pub(crate) async fn auto(opening: Opening) -> Result<OpenedCredentials, CredentialError> {
     match opening.moved_to() {
         Ok(Some(place)) if opening.keeper(place).is_ok() => {
             let reason = Reason { why: ", where they were moved to".to_owned(), ..Reason::default() };
-            settle(opening, place, reason).await
+            settle(opening, place, reason, None).await
         }
-        _ => choose_between(opening, paths).await,
+        _ => choose_between(opening).await,
     }
 }
 
 #[cfg(feature = "keychain")]
-async fn choose_between(opening: Opening, paths: &Paths) -> Result<OpenedCredentials, CredentialError> {
-    let state = KeychainStore::new(&paths.state_root)?.probe(PROBE_LIMIT).await;
-    match choose(&state, vault_counts(&opening)) {
+async fn choose_between(opening: Opening) -> Result<OpenedCredentials, CredentialError> {
+    let keychain = opening.keeper(SecretPlace::Keychain)?.prove().await;
+    match choose(&keychain, vault_counts(&opening)) {
         Chosen::Keychain(besides) => {
             let reason = Reason { besides: besides.to_owned(), ..Reason::default() };
-            settle(opening, SecretPlace::Keychain, reason).await
+            settle(opening, SecretPlace::Keychain, reason, Some(keychain)).await
         }
-        Chosen::Vault => fallback(opening, &state.to_string()).await,
+        Chosen::Vault(why) => fallback(opening, &why).await,
     }
 }
 
 #[cfg(not(feature = "keychain"))]
-async fn choose_between(opening: Opening, _: &Paths) -> Result<OpenedCredentials, CredentialError> {
+async fn choose_between(opening: Opening) -> Result<OpenedCredentials, CredentialError> {
     fallback(opening, "this build has no keychain").await
 }
 
@@ -203,18 +199,20 @@ async fn choose_between(opening: Opening, _: &Paths) -> Result<OpenedCredentials
 enum Chosen {
     /// With what the user should know besides.
     Keychain(&'static str),
-    Vault,
+    /// With what is wrong with the keychain.
+    Vault(String),
 }
 
 #[cfg(feature = "keychain")]
-fn choose(state: &KeychainState, vault_counts: bool) -> Chosen {
-    match (state, vault_counts) {
-        (KeychainState::Working, true) => Chosen::Keychain(
+fn choose(keychain: &Condition, vault_counts: bool) -> Chosen {
+    match (&keychain.problem, vault_counts) {
+        (None, true) => Chosen::Keychain(
             "There is a vault too, which is not used; start with `--secrets vault` to use it.",
         ),
+        (None, false) => Chosen::Keychain(""),
         // A new vault would make the secrets in a locked keychain look lost, and split them over two places.
-        (KeychainState::Working | KeychainState::Locked, false) => Chosen::Keychain(""),
-        _ => Chosen::Vault,
+        (Some(_), false) if keychain.locked => Chosen::Keychain(""),
+        (Some(problem), _) => Chosen::Vault(problem.clone()),
     }
 }
 
@@ -232,7 +230,7 @@ fn vault_counts(_: &Opening) -> bool {
 #[cfg(feature = "vault")]
 async fn fallback(opening: Opening, why: &str) -> Result<OpenedCredentials, CredentialError> {
     let reason = Reason { why: format!(", because {why}"), ..Reason::default() };
-    settle(opening, SecretPlace::Vault, reason).await
+    settle(opening, SecretPlace::Vault, reason, None).await
 }
 
 #[cfg(not(feature = "vault"))]
@@ -251,6 +249,7 @@ fn lacking(place: SecretPlace) -> CredentialError {
 #[cfg(all(test, feature = "keychain"))]
 mod tests {
     use super::*;
+    use crate::keychain::KeychainState;
 
     #[test]
     fn a_keychain_that_works_is_chosen_and_a_locked_one_where_there_is_no_vault() {
@@ -264,9 +263,13 @@ mod tests {
             (missing, "vault", "vault"),
             (failing, "vault", "vault"),
         ] {
-            let chosen = |vault_counts| match choose(&state, vault_counts) {
+            let keychain = Condition::from(state.clone());
+            let chosen = |vault_counts| match choose(&keychain, vault_counts) {
                 Chosen::Keychain(_) => "keychain",
-                Chosen::Vault => "vault",
+                Chosen::Vault(why) => {
+                    assert_eq!(why, state.to_string());
+                    "vault"
+                }
             };
             assert_eq!((chosen(false), chosen(true)), (without_vault, with_vault), "{state:?}");
         }

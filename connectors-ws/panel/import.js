@@ -15,6 +15,9 @@ const CLIENTS = {
   windsurf: "Windsurf",
 };
 
+/** Most entries that one call asks for: their servers are connected to at once. */
+const MOST_AT_ONCE = 20;
+
 /** Where an entry leads, in one line. */
 function target(entry) {
   if (entry.transport === "http") return visible(entry.url);
@@ -25,14 +28,13 @@ function target(entry) {
 /** One entry: a checkbox, what it is, and inputs for what it wants. */
 class Entry {
   #box;
-  #hash;
   #values = [];
   #plain = null;
 
   /** `trusted`: whether the user's own file says it. A project's says what whoever can write to the project likes. */
   constructor(entry, trusted) {
     this.name = entry.name;
-    this.#hash = entry.hash;
+    this.hash = entry.hash;
     const id = freshId("import");
     const usable = !entry.problem;
     this.#box = el("input", {
@@ -87,17 +89,24 @@ class Entry {
     for (const input of this.inputs.querySelectorAll("input")) input.disabled = !this.chosen;
   }
 
-  /** The parameters of `connectors.import` for this entry. */
-  params(source) {
+  /** What has been entered for it, by name. */
+  get values() {
     const given = this.#values.filter(({ input }) => input.value !== "");
-    return {
-      source,
-      names: [this.name],
-      hashes: { [this.name]: this.#hash },
-      values: Object.fromEntries(given.map(({ name, input }) => [name, input.value])),
-      again: this.existing,
-      allow_plain_secrets: this.#plain?.checked ?? false,
-    };
+    return Object.fromEntries(given.map(({ name, input }) => [name, input.value]));
+  }
+
+  get allowsPlain() {
+    return this.#plain?.checked ?? false;
+  }
+
+  /** Whether one call can ask for both. Values go with the entry that they are for. */
+  goesWith(other) {
+    return (
+      this.name !== other.name &&
+      this.existing === other.existing &&
+      this.allowsPlain === other.allowsPlain &&
+      [this, other].every(({ values }) => Object.keys(values).length === 0)
+    );
   }
 
   done() {
@@ -106,6 +115,30 @@ class Entry {
     for (const { input } of this.#values) input.value = "";
     this.#show();
   }
+}
+
+/** Entries of one source, by the calls that ask for them: as few as there can be, since each reads the file anew. */
+function calls(entries) {
+  const calls = [];
+  for (const entry of entries) {
+    const call = calls.find((call) => call.length < MOST_AT_ONCE && call.every((other) => other.goesWith(entry)));
+    if (call) call.push(entry);
+    else calls.push([entry]);
+  }
+  return calls;
+}
+
+/** The parameters of `connectors.import` for entries that go with one another. */
+function params(source, entries) {
+  const [{ values, existing, allowsPlain }] = entries;
+  return {
+    source,
+    names: entries.map(({ name }) => name),
+    hashes: Object.fromEntries(entries.map(({ name, hash }) => [name, hash])),
+    values,
+    again: existing,
+    allow_plain_secrets: allowsPlain,
+  };
 }
 
 function section(source) {
@@ -137,13 +170,12 @@ export async function openImport(rpc, imported) {
       submit.textContent = "Importing…";
       try {
         for (const { source, entries } of sections) {
-          for (const entry of entries.filter((entry) => entry.chosen)) {
-            const outcome = await rpc.call("connectors.import", entry.params(source));
-            for (const status of outcome.imported) {
-              entry.done();
-              say("good", `“${status.name}” is now the connector “${status.slug}”.`);
-            }
+          for (const asked of calls(entries.filter((entry) => entry.chosen))) {
+            const outcome = await rpc.call("connectors.import", params(source, asked));
+            for (const status of outcome.imported) say("good", `“${status.name}” is now the connector “${status.slug}”.`);
             for (const { name, reason } of outcome.skipped) say("bad", `“${name}” was left out: ${reason}.`);
+            const skipped = new Set(outcome.skipped.map(({ name }) => name));
+            for (const entry of asked.filter(({ name }) => !skipped.has(name))) entry.done();
             imported();
           }
         }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -58,6 +59,7 @@ pub struct ScriptedServer {
     traits: Traits,
     incoming: Mutex<Option<mpsc::UnboundedSender<Result<Incoming, TransportError>>>>,
     closed: AtomicBool,
+    closing: Mutex<Duration>,
     dials: AtomicUsize,
     note_seen: tokio::sync::Notify,
 }
@@ -76,6 +78,7 @@ impl ScriptedServer {
             traits,
             incoming: Mutex::default(),
             closed: AtomicBool::new(false),
+            closing: Mutex::default(),
             dials: AtomicUsize::new(0),
             note_seen: tokio::sync::Notify::new(),
         })
@@ -94,6 +97,11 @@ impl ScriptedServer {
     /// How often it has been dialled.
     pub fn dials(&self) -> usize {
         self.dials.load(Ordering::SeqCst)
+    }
+
+    /// Closing its transports takes this long from now on.
+    pub fn set_slow_to_close(&self, time: Duration) {
+        *self.closing.lock().unwrap() = time;
     }
 
     /// True once the transport was closed.
@@ -204,6 +212,10 @@ impl Transport for ScriptedTransport {
     }
 
     async fn close(&self) {
+        let time = *self.0.closing.lock().unwrap();
+        if !time.is_zero() {
+            tokio::time::sleep(time).await;
+        }
         self.0.closed.store(true, Ordering::SeqCst);
     }
 }

@@ -1,15 +1,14 @@
 //! Calling tools: admission, validation, cancellation, the record of calls.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::time::Instant as Deadline;
 
 use super::ConnectorManager;
 use super::cell::{Cell, Command, State};
+use super::claim::Claim;
 use super::request::{CallRequest, CallResult};
 use super::routes::Route;
 use super::shared::Shared;
@@ -20,30 +19,6 @@ use crate::definition::OutputCheck;
 use crate::error::{ConnectorError, TransportError};
 use crate::events::EventKind;
 use crate::names::Slug;
-use crate::transport::InvalidDefinition;
-
-/// The calls under way, by id.
-#[derive(Default)]
-pub(super) struct Calls {
-    under_way: Mutex<HashMap<Arc<str>, Arc<Notify>>>,
-    next: AtomicU64,
-}
-
-impl Calls {
-    fn under_way(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Notify>>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Cancels a call; false if there is none with this id.
-    pub(super) fn cancel(&self, call_id: &str) -> bool {
-        let cancelled = self.under_way().get(call_id).cloned();
-        cancelled.inspect(|call| call.notify_one()).is_some()
-    }
-
-    fn made_up_id(&self) -> Arc<str> {
-        format!("call-{}", self.next.fetch_add(1, Ordering::Relaxed) + 1).into()
-    }
-}
 
 impl ConnectorManager {
     /// Calls an enabled tool, through gates and validation. Where the user has to grant more for it, that is announced as
@@ -54,7 +29,22 @@ impl ConnectorManager {
 
     /// The route that a call would take, waiting for a first connection that is under way, as [`call_tool`](Self::call_tool) does.
     pub async fn route_of(&self, request: &CallRequest) -> Result<Arc<Route>, ConnectorError> {
-        self.shared().admitted(request).await
+        let deadline = request.timeout.and_then(|timeout| Deadline::now().checked_add(timeout));
+        let Some(claim) = &request.claim else {
+            return self.shared().admitted(request, deadline).await;
+        };
+        tokio::select! {
+            biased;
+            () = claim.cancelled() => Err(ConnectorError::Cancelled { slug: request.slug.clone() }),
+            route = self.shared().admitted(request, claim.deadline) => route,
+        }
+    }
+
+    /// Has a call count as under way before it is made: it can be cancelled, and its time runs.
+    #[cfg(feature = "car-engine")]
+    pub(crate) fn claim(&self, mut request: CallRequest) -> Result<CallRequest, ConnectorError> {
+        request.claim = Some(Arc::new(self.shared().calls.claim(&request)?));
+        Ok(request)
     }
 
     /// Whether [`call_tool`](Self::call_tool) would send these arguments now: the tool has a route, and they satisfy its schema.
@@ -81,33 +71,42 @@ impl ConnectorManager {
 impl Shared {
     /// Calls an enabled tool. Dropping the future cancels the call at the server.
     pub(super) async fn call(self: &Arc<Self>, request: CallRequest) -> Result<CallResult, ConnectorError> {
+        let claim = match &request.claim {
+            Some(claim) => Arc::clone(claim),
+            None => Arc::new(self.calls.claim(&request)?),
+        };
+        let slug = request.slug.clone();
+        tokio::select! {
+            biased;
+            () = claim.cancelled() => Err(ConnectorError::Cancelled { slug }),
+            outcome = self.call_claimed(request, &claim) => outcome,
+        }
+    }
+
+    async fn call_claimed(
+        self: &Arc<Self>,
+        request: CallRequest,
+        claim: &Arc<Claim>,
+    ) -> Result<CallResult, ConnectorError> {
         let started = Instant::now();
-        let deadline = request.timeout.and_then(|timeout| tokio::time::Instant::now().checked_add(timeout));
-        let route = self.admitted(&request).await?;
+        let route = self.admitted(&request, claim.deadline).await?;
         validate(&route, &request.arguments)?;
         let client = self.connection(&route.cell)?;
         route.cell.freshen();
-        let call = CallUnderWay::begin(self, &route, request.call_id)?;
-        let outcome = {
-            let mut upstream = ToolCall::new(Arc::clone(&route.tool), request.arguments);
-            upstream.total_timeout = request.timeout;
-            upstream = upstream.with_progress(call.progress_sink());
-            let grants = route.cell.consent.grants();
-            let attempt = async {
-                match client.call(&upstream).await {
-                    Err(ConnectorError::InsufficientScope { scopes, .. }) => {
-                        let again = StepUp::new(self, &route, upstream, deadline, grants);
-                        // Rare, and large: kept out of the future of every call.
-                        Box::pin(again.send_again(scopes)).await
-                    }
-                    outcome => outcome,
-                }
-            };
-            tokio::select! {
-                biased;
-                () = call.cancelled.notified() => Err(ConnectorError::Cancelled { slug: route.slug.clone() }),
-                outcome = attempt => outcome,
+        let call = CallUnderWay::begin(self, &route, claim);
+        let mut upstream = ToolCall::new(Arc::clone(&route.tool), request.arguments);
+        // What is left of it.
+        let left = |deadline: Deadline| deadline.saturating_duration_since(Deadline::now());
+        upstream.total_timeout = claim.deadline.map(left);
+        upstream = upstream.with_progress(call.progress_sink());
+        let grants = route.cell.consent.grants();
+        let outcome = match client.call(&upstream).await {
+            Err(ConnectorError::InsufficientScope { scopes, .. }) => {
+                let again = StepUp::new(self, &route, upstream, claim.deadline, grants);
+                // Rare, and large: kept out of the future of every call.
+                Box::pin(again.send_again(scopes)).await
             }
+            outcome => outcome,
         };
         let outcome = outcome.and_then(|outcome| checked(&route, outcome));
         if let Err(error) = &outcome
@@ -120,17 +119,21 @@ impl Shared {
             Ok(_) => "ok",
             Err(error) => error.code(),
         };
-        let call_id = call.finish(name);
+        call.finish(name);
         outcome.map(|(outcome, output_problems)| CallResult {
             outcome,
-            call_id,
+            call_id: Arc::clone(&claim.call_id),
             duration: started.elapsed(),
             output_problems,
         })
     }
 
-    /// The route of a call, waiting for a first connection that is under way.
-    pub(super) async fn admitted(&self, request: &CallRequest) -> Result<Arc<Route>, ConnectorError> {
+    /// The route of a call, waiting for a first connection that is under way, until the deadline at most.
+    async fn admitted(
+        &self,
+        request: &CallRequest,
+        deadline: Option<Deadline>,
+    ) -> Result<Arc<Route>, ConnectorError> {
         if let Some(route) = self.routes.load().get(&request.slug, &request.tool)
             && !route.cell.state.borrow().is_pending()
         {
@@ -142,10 +145,10 @@ impl Shared {
         if !cell.definition.load().enabled_tools.contains(&request.tool) {
             return Err(unknown());
         }
-        let patience = request.timeout.unwrap_or(self.limits.handshake);
+        let patience = deadline.unwrap_or_else(|| Deadline::now() + self.limits.handshake);
         let mut state = cell.state.subscribe();
         // A state that stays pending is reported below as not connected.
-        let _ = tokio::time::timeout(patience, state.wait_for(|state| !state.is_pending())).await;
+        let _ = tokio::time::timeout_at(patience, state.wait_for(|state| !state.is_pending())).await;
         if let Some(route) = self.routes.load().get(&request.slug, &request.tool) {
             return Ok(Arc::clone(route));
         }
@@ -235,61 +238,44 @@ fn may_mean_disconnected(error: &ConnectorError) -> bool {
 struct CallUnderWay {
     shared: Arc<Shared>,
     route: Arc<Route>,
-    call_id: Arc<str>,
-    cancelled: Arc<Notify>,
+    claim: Arc<Claim>,
     started: Instant,
-    /// How it ended; a call that is dropped was given up by its caller.
+    /// How it ended; a call that is dropped was cancelled, or given up by its caller.
     outcome: &'static str,
 }
 
 impl CallUnderWay {
-    fn begin(
-        shared: &Arc<Shared>,
-        route: &Arc<Route>,
-        call_id: Option<Arc<str>>,
-    ) -> Result<Self, ConnectorError> {
-        let call_id = call_id.unwrap_or_else(|| shared.calls.made_up_id());
-        let cancelled = Arc::new(Notify::new());
-        match shared.calls.under_way().entry(Arc::clone(&call_id)) {
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(Arc::clone(&cancelled));
-            }
-            std::collections::hash_map::Entry::Occupied(_) => {
-                let problem = "a call with this id is under way".to_owned();
-                return Err(InvalidDefinition { field: "call_id", problem }.into());
-            }
-        }
-        let kind = EventKind::CallStarted { call_id: Arc::clone(&call_id), tool: route.tool.name.clone() };
-        shared.events.publish(Some(&route.slug), kind);
-        Ok(Self {
+    fn begin(shared: &Arc<Shared>, route: &Arc<Route>, claim: &Arc<Claim>) -> Self {
+        let (call_id, tool) = (Arc::clone(&claim.call_id), route.tool.name.clone());
+        shared.events.publish(Some(&route.slug), EventKind::CallStarted { call_id, tool });
+        Self {
             shared: Arc::clone(shared),
             route: Arc::clone(route),
-            call_id,
-            cancelled,
+            claim: Arc::clone(claim),
             started: Instant::now(),
             outcome: "cancelled",
-        })
+        }
     }
 
     fn progress_sink(&self) -> crate::connector::ProgressSink {
         let (events, slug, call_id) =
-            (self.shared.events.clone(), self.route.slug.clone(), Arc::clone(&self.call_id));
+            (self.shared.events.clone(), self.route.slug.clone(), Arc::clone(&self.claim.call_id));
         Arc::new(move |progress| {
             events.publish(Some(&slug), EventKind::CallProgress { call_id: Arc::clone(&call_id), progress });
         })
     }
 
-    fn finish(mut self, outcome: &'static str) -> Arc<str> {
+    fn finish(mut self, outcome: &'static str) {
         self.outcome = outcome;
-        Arc::clone(&self.call_id)
     }
 }
 
 impl Drop for CallUnderWay {
     fn drop(&mut self) {
-        self.shared.calls.under_way().remove(&self.call_id);
+        // Whoever hears of the end may use the id again.
+        self.claim.release();
         let kind = EventKind::CallFinished {
-            call_id: Arc::clone(&self.call_id),
+            call_id: Arc::clone(&self.claim.call_id),
             tool: self.route.tool.name.clone(),
             duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             outcome: self.outcome,

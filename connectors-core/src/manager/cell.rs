@@ -155,6 +155,8 @@ pub(super) enum Command {
     Refresh(oneshot::Sender<()>),
     /// A call has failed in a way that may mean the connection is gone: find out.
     Suspect,
+    /// Read the catalogue again, which the server no longer calls fresh.
+    Stale,
     /// Close the connection and end.
     Stop,
 }
@@ -234,7 +236,7 @@ impl Cell {
             catalog.ttl.is_some_and(|ttl| catalog.fetched_at.elapsed().is_ok_and(|age| age > ttl))
         };
         if catalog.as_ref().is_some_and(is_stale) {
-            self.hint(Command::Suspect);
+            self.hint(Command::Stale);
         }
     }
 

@@ -6,6 +6,7 @@ use super::add::{check_headers, checked_name, refuse_any};
 use super::cell::Cell;
 use super::choice::{self, Move};
 use super::environment;
+use super::reload::Connection;
 use super::request::ConnectorUpdate;
 use super::secrets::SecretChange;
 use super::shared::Shared;
@@ -78,10 +79,8 @@ impl Shared {
         let gone = change.gone(&before);
         let Change { after, secrets } = change;
         let is_redialled = secrets.puts()
-            || (&before.url, &before.stdio, before.engine, before.disabled, &before.network)
-                != (&after.url, &after.stdio, after.engine, after.disabled, &after.network)
-            || (concerns_sign_in && before.oauth != after.oauth)
-            || before.secret_headers != after.secret_headers;
+            || Connection::of(&before) != Connection::of(&after)
+            || (concerns_sign_in && before.oauth != after.oauth);
         // Before the definition leads elsewhere: no dial may find what was for the old address.
         let replaced = self.change_secrets(&cell.slug, &secrets).await?;
         let edited = self
@@ -150,8 +149,13 @@ impl Shared {
         }
         if let Some(headers) = &update.headers {
             check_headers(headers)?;
-            after.secret_headers = headers.iter().map(|header| header.name.clone()).collect();
-            headers.iter().for_each(|header| secrets.put(&header.name, header.value.clone()));
+            // One that differs only in capitals is the same header, and in some stores the same secret.
+            let spelled = |name: &String| {
+                let same = before.secret_headers.iter().find(|known| known.eq_ignore_ascii_case(name));
+                same.unwrap_or(name).clone()
+            };
+            after.secret_headers = headers.iter().map(|header| spelled(&header.name)).collect();
+            headers.iter().for_each(|header| secrets.put(spelled(&header.name), header.value.clone()));
         }
         if let Some(stdio) = &before.stdio {
             after.stdio = Some(environment::updated(stdio, update, &mut secrets)?);

@@ -113,7 +113,7 @@ impl Shared {
             }
             if is_first || wanted.scopes.len() > known {
                 let (reason, scopes) = (Some(reason.to_owned()), wanted.scopes.clone());
-                self.events.publish(Some(&cell.slug), EventKind::SignIn { wanted: true, reason, scopes });
+                self.tell(cell, EventKind::SignIn { wanted: true, reason, scopes });
             }
             // Nobody waits for this.
             false

@@ -139,7 +139,9 @@ pub(super) fn updated(
 
 /// The accounts of variables that a definition no longer keeps in the secret store.
 pub(super) fn dropped(before: &ConnectorDefinition, after: &ConnectorDefinition) -> Vec<String> {
-    let is_gone = |name: &&String| !secret_names(after).contains(name);
+    // Where they are the same variable, they may be the same secret.
+    let is_same = |one: &str, other: &str| one == other || (cfg!(windows) && one.eq_ignore_ascii_case(other));
+    let is_gone = |name: &&String| !secret_names(after).iter().any(|other| is_same(name, other));
     secret_names(before).iter().filter(is_gone).map(|name| CredentialKey::env_name(name)).collect()
 }
 

@@ -46,7 +46,10 @@ impl ConnectorManager {
 impl Shared {
     /// What there is. Reaches no server.
     pub(super) async fn importable(&self) -> Vec<ImportableFile> {
-        let files = self.found().await;
+        let files = match &self.imports {
+            Some(imports) => imports.find().await,
+            None => Vec::new(),
+        };
         let existing = |found: &FoundConnector| self.leading_to(&Destination::of(found)?);
         files.iter().map(|file| ImportableFile::of(file, existing)).collect()
     }
@@ -101,16 +104,12 @@ impl Shared {
         })
     }
 
-    async fn found(&self) -> Vec<FoundFile> {
-        match &self.imports {
-            Some(source) => source.find().await,
-            None => Vec::new(),
-        }
-    }
-
     async fn source(&self, source: &str) -> Result<FoundFile, ConnectorError> {
         let invalid = |problem: String| InvalidDefinition { field: "source", problem };
-        let file = self.found().await.into_iter().find(|file| file.source == source);
+        let file = match &self.imports {
+            Some(imports) => imports.find_one(source).await,
+            None => None,
+        };
         let file = file
             .ok_or_else(|| invalid("there is no such file any more, or it defines no servers".to_owned()))?;
         match &file.problem {

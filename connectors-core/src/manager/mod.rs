@@ -5,8 +5,8 @@
 //! variables of local servers) and `secrets`; `serial` (one change of the settings at a time), `reload` (what others
 //! write). The life of a connection: `supervisor`, `dial` and `backoff`. Signing in: `sign_in`, with `opened` (which
 //! one), `pending` (those under way), `grant` (storing what they bring), `consent` and `step_up` (calls that need more than
-//! was granted). Tools: `selection` (what the user has enabled), `routes` (what is dispatchable), `calls` (dispatch).
-//! What is shown: `status` and `explain`.
+//! was granted). Tools: `selection` (what the user has enabled), `routes` (what is dispatchable), `calls` (dispatch)
+//! and `claim` (their ids). What is shown: `status` and `explain`.
 
 mod add;
 mod backoff;
@@ -15,6 +15,7 @@ mod calls;
 mod cell;
 mod change;
 mod choice;
+mod claim;
 mod consent;
 mod dial;
 mod environment;
@@ -37,6 +38,8 @@ mod sign_in;
 mod status;
 mod step_up;
 mod supervisor;
+#[cfg(feature = "car-engine")]
+pub(crate) mod weak;
 
 use std::future::Future;
 use std::sync::{Arc, PoisonError};
@@ -81,9 +84,8 @@ struct Owner(Arc<Shared>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.unfollow_manifest();
+        self.0.end();
         self.0.pending.clear();
-        self.0.proposals.stop();
         for cell in self.0.cells.load().iter() {
             cell.abort();
         }
@@ -110,11 +112,6 @@ impl ConnectorManager {
         let shared = self.shared();
         let connectors = shared.cells.load();
         connectors.iter().map(|cell| shared.status_of(cell)).chain(shared.proposed()).collect()
-    }
-
-    /// The user's own connectors, without what is only proposed.
-    pub fn slugs(&self) -> Vec<Slug> {
-        self.shared().cells.load().iter().map(|cell| cell.slug.clone()).collect()
     }
 
     /// One connector, or one proposal.
@@ -338,8 +335,7 @@ impl ConnectorManager {
     /// Closes every connection and ends every child process, all at once; each is bounded in time. No connector is
     /// removed.
     pub async fn shutdown(&self) {
-        self.shared().unfollow_manifest();
-        self.shared().proposals.stop();
+        self.shared().end();
         // A change that is being taken over may still bring connectors. One that hangs is left to the end of the process.
         let changes = self.shared().serial.run(async { Ok::<_, ConnectorError>(()) });
         if tokio::time::timeout(LAST_CHANGES, changes).await.is_err() {
@@ -353,7 +349,9 @@ impl ConnectorManager {
     /// The status once a dial has an outcome; a dial that takes long is reported as such.
     async fn outcome(&self, cell: &Arc<Cell>) -> ConnectorStatus {
         let mut state = cell.state.subscribe();
-        let _ = tokio::time::timeout(FIRST_OUTCOME, state.wait_for(|state| !state.is_pending())).await;
+        if !self.shared().is_over() {
+            let _ = tokio::time::timeout(FIRST_OUTCOME, state.wait_for(|state| !state.is_pending())).await;
+        }
         let mut status = self.shared().status_of(cell);
         if status.state == StateName::Connecting && status.last_error.is_none() {
             status.last_error = Some(format!("no answer within {} s; still trying", FIRST_OUTCOME.as_secs()));

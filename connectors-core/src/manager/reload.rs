@@ -128,7 +128,7 @@ impl Shared {
         }
         for cell in changed {
             self.catalogue_changed(&cell);
-            self.pin_later(cell);
+            self.pin_enabled(&cell);
         }
     }
 
@@ -160,9 +160,9 @@ impl Shared {
         true
     }
 
-    /// Forgets a connector that is gone from the manifest. Its secrets stay: whoever removed it has deleted them, or is an editor
+    /// Forgets a connector that is gone from the manifest, or from a file that is trusted. Its secrets stay: whoever removed it has deleted them, or is an editor
     /// that is about to put it back.
-    async fn let_go(self: &Arc<Self>, cell: &Arc<Cell>) {
+    pub(super) async fn let_go(self: &Arc<Self>, cell: &Arc<Cell>) {
         self.pending.forget(cell);
         self.forget(cell).await;
         let cell = Arc::clone(cell);
@@ -185,22 +185,16 @@ impl Shared {
         });
         true
     }
-
-    /// Records the definitions of tools that were enabled by hand, once it is this connector's turn.
-    fn pin_later(self: &Arc<Self>, cell: Arc<Cell>) {
-        let shared = Arc::clone(self);
-        tokio::spawn(async move { shared.pin_enabled(&cell).await });
-    }
 }
 
 /// What of a definition decides how the server is reached and signed in to.
 #[derive(PartialEq)]
-struct Connection {
+pub(super) struct Connection {
     definition: ConnectorDefinition,
 }
 
 impl Connection {
-    fn of(definition: &ConnectorDefinition) -> Self {
+    pub(super) fn of(definition: &ConnectorDefinition) -> Self {
         let mut definition = definition.clone();
         definition.name = String::new();
         definition.enabled_tools = Vec::new();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::Value;
 
+use super::claim::Claim;
 use crate::authorizer::SecretHeader;
 use crate::connector::ToolOutcome;
 use crate::definition::{NetworkSettings, OutputCheck, SecretVariable, StdioCommand};
@@ -167,12 +168,14 @@ pub struct CallRequest {
     pub timeout: Option<Duration>,
     /// The caller's id, for [`ConnectorManager::cancel`](super::ConnectorManager::cancel) and events; made up if `None`.
     pub call_id: Option<Arc<str>>,
+    /// The id and the time of a call that counts as under way already.
+    pub(super) claim: Option<Arc<Claim>>,
 }
 
 impl CallRequest {
     /// A call with the connector's own limits.
     pub fn new(slug: Slug, tool: impl Into<String>, arguments: Value) -> Self {
-        Self { slug, tool: tool.into(), arguments, timeout: None, call_id: None }
+        Self { slug, tool: tool.into(), arguments, timeout: None, call_id: None, claim: None }
     }
 }
 

@@ -1,12 +1,14 @@
 //! Changing a connector's secrets: all of them, or none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 use secrecy::SecretString;
 
+use super::ConnectorManager;
 use super::cell::Cell;
 use super::shared::Shared;
-use crate::error::{ConnectorError, CredentialError};
+use crate::error::{ConnectorError, CredentialError, StorageError};
 use crate::names::Slug;
 use crate::store::CredentialKey;
 
@@ -57,6 +59,26 @@ pub(super) struct Replaced(Vec<(CredentialKey, Option<SecretString>)>);
 /// True for a name that no header may have: its secret is a sign-in's. Some stores do not tell capitals apart.
 pub(super) fn is_of_sign_in(name: &str) -> bool {
     CredentialKey::SIGN_IN_NAMES.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
+impl ConnectorManager {
+    /// The connectors that may have secrets: the user's own, those that others have just written to the settings, and those that
+    /// are just being added, whose secrets come first. Not those that are only proposed.
+    ///
+    /// Waits for no change under way, and for no secret.
+    ///
+    /// # Errors
+    ///
+    /// If the definitions cannot be read.
+    pub async fn secret_owners(&self) -> Result<BTreeSet<Slug>, StorageError> {
+        let shared = self.shared();
+        // In this order: one that is being added is in the settings before it is no longer reserved.
+        let mut owners: BTreeSet<Slug> =
+            shared.reserved.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        owners.extend(shared.config.load().await?.into_iter().map(|definition| definition.slug));
+        owners.extend(shared.cells.load().iter().map(|cell| cell.slug.clone()));
+        Ok(owners)
+    }
 }
 
 impl Shared {
@@ -127,7 +149,30 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::contract::watched::WatchedConfigStore;
+    use crate::definition::ConnectorDefinition;
+
+    #[tokio::test]
+    async fn secrets_may_be_those_of_what_is_being_added_here_or_was_just_added_elsewhere() {
+        let definition = |slug: &str| {
+            let mut definition = ConnectorDefinition::http(Slug::verbatim(slug), slug, "http://a");
+            definition.disabled = true;
+            definition
+        };
+        let config = Arc::<WatchedConfigStore>::default();
+        config.write_quietly(&[definition("running")]).await;
+        let manager =
+            ConnectorManager::builder().with_config(Arc::<WatchedConfigStore>::clone(&config)).start().await;
+        let adding = manager.shared().reserve("Adding", &[]);
+        config.write_quietly(&[definition("elsewhere")]).await;
+        let expected = |slugs: &[&str]| slugs.iter().map(|slug| Slug::verbatim(*slug)).collect();
+        assert_eq!(manager.secret_owners().await.unwrap(), expected(&["adding", "elsewhere", "running"]));
+        drop(adding);
+        assert_eq!(manager.secret_owners().await.unwrap(), expected(&["elsewhere", "running"]));
+    }
 
     #[test]
     fn the_names_of_a_sign_in_are_known_in_any_case() {

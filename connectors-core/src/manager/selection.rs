@@ -88,7 +88,7 @@ impl Shared {
     }
     /// Pins tools that are enabled and have no fingerprint, such as those that were enabled before fingerprints were kept, or by
     /// hand, as they are now.
-    pub(super) async fn pin_enabled(self: &Arc<Self>, cell: &Arc<Cell>) {
+    pub(super) fn pin_enabled(self: &Arc<Self>, cell: &Arc<Cell>) {
         let Some(catalog) = cell.catalog.load_full() else { return };
         let definition = cell.definition.load_full();
         let pins: Vec<(String, String)> = definition
@@ -100,15 +100,18 @@ impl Shared {
         if pins.is_empty() {
             return;
         }
-        let pinned = self.edit(cell, move |definition| {
-            for (tool, pin) in &pins {
-                if definition.enabled_tools.contains(tool) {
-                    definition.tool_pins.entry(tool.clone()).or_insert_with(|| pin.clone());
+        let (shared, cell) = (Arc::clone(self), Arc::clone(cell));
+        tokio::spawn(async move {
+            let pinned = shared.edit(&cell, move |definition| {
+                for (tool, pin) in &pins {
+                    if definition.enabled_tools.contains(tool) {
+                        definition.tool_pins.entry(tool.clone()).or_insert_with(|| pin.clone());
+                    }
                 }
+            });
+            if let Err(error) = pinned.await {
+                tracing::warn!(slug = %cell.slug, %error, "could not record the definitions of enabled tools");
             }
         });
-        if let Err(error) = pinned.await {
-            tracing::warn!(slug = %cell.slug, %error, "could not record the definitions of enabled tools");
-        }
     }
 }

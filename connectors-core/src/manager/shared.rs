@@ -1,14 +1,15 @@
 //! What the parts of a manager share.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-use super::calls::Calls;
 use super::cell::{Cell, State};
+use super::claim::Calls;
 use super::input::Questions;
 use super::pending::PendingSignIns;
 use super::proposals::Desk;
@@ -46,18 +47,22 @@ pub(super) struct Shared {
     pub(super) questions: Questions,
     pub(super) events: EventBus,
     pub(super) serial: Serial,
-    pub(super) calls: Calls,
+    pub(super) calls: Arc<Calls>,
     pub(super) dials: Semaphore,
     /// In the order of their creation.
     pub(super) cells: ArcSwap<Vec<Arc<Cell>>>,
     pub(super) routes: ArcSwap<RouteTable>,
     /// Slugs of connectors that are being added.
-    reserved: Mutex<HashSet<Slug>>,
+    pub(super) reserved: Mutex<HashSet<Slug>>,
     /// Those who follow the routes; they also keep changes of the routes in order.
     pub(super) observers: RouteObservers,
     pub(super) storage_problem: Mutex<Option<String>>,
     /// Who takes over what others write to the manifest.
     pub(super) following: Mutex<Option<AbortHandle>>,
+    /// Keeps what is told of connectors in order with their removal.
+    telling: Mutex<()>,
+    /// True once nothing is to be started any more.
+    is_over: AtomicBool,
 }
 
 impl Shared {
@@ -91,7 +96,7 @@ impl Shared {
             client_info,
             events,
             serial: Serial::start(),
-            calls: Calls::default(),
+            calls: Arc::default(),
             dials: Semaphore::new(crate::limits::CONCURRENT_DIALS),
             cells: ArcSwap::default(),
             routes: ArcSwap::default(),
@@ -99,6 +104,8 @@ impl Shared {
             observers: RouteObservers::default(),
             storage_problem: Mutex::default(),
             following: Mutex::default(),
+            telling: Mutex::default(),
+            is_over: AtomicBool::new(false),
         }
     }
 
@@ -119,12 +126,37 @@ impl Shared {
         self.cells.rcu(|cells| cells.iter().chain([&cell]).cloned().collect::<Vec<_>>());
         let supervisor = Supervisor::new(Arc::clone(self), Arc::clone(&cell), commands);
         cell.supervised_by(tokio::spawn(supervisor.run()));
+        // Looked at last: whoever ends everything says so first, and then ends the supervisors that there are.
+        if self.is_over() {
+            cell.abort();
+        }
         cell
+    }
+
+    /// From now on no connector is started, whatever is still under way.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        self.unfollow_manifest();
+        self.proposals.stop();
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::SeqCst)
+    }
+
+    /// Tells the world what happens to a connector, but for one that is gone: what comes late of it would be taken for the one
+    /// that has its slug by now.
+    pub(super) fn tell(&self, cell: &Cell, kind: EventKind) {
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.cells.load().iter().any(|other| std::ptr::eq(&**other, cell)) {
+            self.events.publish(Some(&cell.slug), kind);
+        }
     }
 
     /// Forgets a connector: from now on nothing leads to it.
     pub(super) async fn forget(self: &Arc<Self>, cell: &Arc<Cell>) {
         self.replace_routes(Some(Arc::clone(cell))).await;
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         self.events.publish(Some(&cell.slug), EventKind::State { state: None, removed: true, error: None });
     }
 
@@ -164,7 +196,7 @@ impl Shared {
             tool_count: cell.catalog.load().as_ref().map_or(0, |catalog| catalog.tools.len()),
             enabled_count: self.routes.load().count(&cell.slug),
         };
-        self.events.publish(Some(&cell.slug), kind);
+        self.tell(cell, kind);
     }
 
     /// Moves a connector to another state and tells the world.
@@ -177,11 +209,11 @@ impl Shared {
         let refusal = state.refusal().cloned();
         let was_waiting = cell.state.borrow().refusal().is_some();
         cell.state.send_replace(state);
-        self.events.publish(Some(&cell.slug), kind);
+        self.tell(cell, kind);
         match refusal {
             Some(refusal) if !was_waiting => {
                 let (reason, scopes) = (Some(refusal.error), refusal.scopes);
-                self.events.publish(Some(&cell.slug), EventKind::SignIn { wanted: true, reason, scopes });
+                self.tell(cell, EventKind::SignIn { wanted: true, reason, scopes });
             }
             // Calls that wait for consent still want it.
             None if was_waiting && !cell.consent.is_wanted() => self.sign_in_over(cell),
@@ -191,8 +223,7 @@ impl Shared {
 
     /// Tells the world that the user need not sign in.
     pub(super) fn sign_in_over(&self, cell: &Cell) {
-        let kind = EventKind::SignIn { wanted: false, reason: None, scopes: Vec::new() };
-        self.events.publish(Some(&cell.slug), kind);
+        self.tell(cell, EventKind::SignIn { wanted: false, reason: None, scopes: Vec::new() });
     }
 
     /// Applies a change to a connector's definition: written first, then in force.

@@ -288,7 +288,7 @@ impl Shared {
         if is_shown {
             let state = Some(cell.state.borrow().name());
             let kind = EventKind::State { state, removed: false, error: Some(sentence) };
-            self.events.publish(Some(&cell.slug), kind);
+            self.tell(cell, kind);
         }
     }
 

@@ -24,7 +24,9 @@ const GOOD: Duration = Duration::from_secs(60);
 const ERA_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Wait before a catalogue that was announced as changed is read again; doubled while announcements keep coming.
 const MIN_RELIST: Duration = Duration::from_millis(50);
-/// Longest such wait.
+/// Least time between a read of the catalogue and another because it is no longer fresh: no server has it read at every call.
+const LEAST_TTL: Duration = Duration::from_secs(5);
+/// Longest wait before a catalogue that was announced as changed is read again.
 const MAX_RELIST: Duration = Duration::from_secs(60);
 
 /// Owns one connector's connection. One task each; it ends when it is told to stop.
@@ -111,7 +113,7 @@ impl Supervisor {
                     biased;
                     command = self.commands.recv() => match command {
                         Some(Command::Refresh(done)) => waiting.push(done),
-                        Some(Command::Suspect) => {}
+                        Some(Command::Suspect | Command::Stale) => {}
                         Some(Command::Redial(begun)) => {
                             self.redialers.push(begun);
                             return Err(Next::Dial);
@@ -169,6 +171,10 @@ impl Supervisor {
                     Some(Command::Suspect) => {
                         listing.get_or_insert_with(|| relist(client, Duration::ZERO));
                     }
+                    Some(Command::Stale) => {
+                        let left = LEAST_TTL.saturating_sub(listed_at.elapsed());
+                        listing.get_or_insert_with(|| relist(client, left));
+                    }
                     Some(Command::Redial(begun)) => {
                         self.redialers.push(begun);
                         return Next::Dial;
@@ -185,7 +191,7 @@ impl Supervisor {
                     Some(ClientSignal::ResourcesChanged) => self.feature_changed("resources", None),
                     Some(ClientSignal::ResourceUpdated { uri }) => self.feature_changed("resource", Some(uri)),
                     Some(ClientSignal::Log { level, message }) => {
-                        self.shared.events.publish(Some(&self.cell.slug), EventKind::Log { level, message });
+                        self.shared.tell(&self.cell, EventKind::Log { level, message });
                     }
                     Some(ClientSignal::Lost { reason, sign_in }) => return Next::Wait(self.lost(reason, sign_in)),
                     None => return Next::Wait(self.lost("the connection ended".to_owned(), false)),
@@ -225,15 +231,13 @@ impl Supervisor {
         self.shared.rebuild_routes().await;
         self.shared.catalogue_changed(&self.cell);
         if !changed.is_empty() {
-            self.shared
-                .events
-                .publish(Some(&self.cell.slug), EventKind::DefinitionChanged { tools: changed });
+            self.shared.tell(&self.cell, EventKind::DefinitionChanged { tools: changed });
         }
-        self.shared.pin_enabled(&self.cell).await;
+        self.shared.pin_enabled(&self.cell);
     }
 
     fn feature_changed(&self, feature: &'static str, uri: Option<String>) {
-        self.shared.events.publish(Some(&self.cell.slug), EventKind::FeatureChanged { feature, uri });
+        self.shared.tell(&self.cell, EventKind::FeatureChanged { feature, uri });
     }
 
     fn ready(&self, client: &McpClient, problem: Option<String>) {
@@ -289,7 +293,7 @@ impl Supervisor {
                         return Next::Dial;
                     }
                     // Answered by being dropped: there is nothing to read a catalogue from.
-                    Some(Command::Refresh(_)) | Some(Command::Suspect) => {}
+                    Some(Command::Refresh(_) | Command::Suspect | Command::Stale) => {}
                 },
                 () = &mut pause => return Next::Dial,
             }

@@ -1,22 +1,23 @@
 //! Claude Code: servers of the user and of each project in its state file, and what is switched off where.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use connectors_core::import::{FileProblem, FoundFile};
 use serde_json::Value;
 
 use super::expand::Scope;
-use super::{Opened, decode, json, read_file};
-use crate::import::locations::Locations;
+use super::{Opened, Read, decode, json, read_file};
 
 const SERVERS: &str = "mcpServers";
+/// What is switched off of a project's `.mcp.json`.
+const OFF: &str = "disabledMcpjsonServers";
 
-/// The user's servers, then those of each project.
-pub(super) fn read(opened: &Opened<'_>) -> Vec<FoundFile> {
+/// The user's servers, then those of each project, and what is switched off of the projects' own files.
+pub(super) fn read(opened: &Opened<'_>) -> Read {
     let document = match decode::jsonc(opened.bytes) {
         Ok(document) => document,
-        Err(problem) => return vec![opened.failed(problem)],
+        Err(problem) => return Read::of(vec![opened.failed(problem)]),
     };
     let mut own = opened.file();
     own.connectors = json::servers(&document, SERVERS, opened.scope());
@@ -39,27 +40,18 @@ pub(super) fn read(opened: &Opened<'_>) -> Vec<FoundFile> {
         switch_off(&mut file, &names(Some(project), "disabledMcpServers"));
         files.push(file);
     }
-    files
+    let off = projects.into_iter().flatten().filter_map(|(folder, project)| {
+        let off = names(Some(project), OFF);
+        (!off.is_empty()).then(|| (folder.clone(), off))
+    });
+    let off: HashMap<_, _> = off.collect();
+    Read { files, off }
 }
 
-/// Switches off what Claude Code has switched off of a project's `.mcp.json`.
-pub(super) fn switch_off_shared(file: &mut FoundFile, folder: &Path, locations: &Locations) {
-    const MEMBER: &str = "disabledMcpjsonServers";
-    let document = |path: &Path| decode::jsonc(&read_file(path).ok()??).ok();
-    let mut off = HashSet::new();
-    if let Some(state) = locations.claude_state().and_then(|path| document(&path)) {
-        off.extend(names(of_project(&state, folder), MEMBER));
-    }
-    let project = folder.join(".claude");
-    let settings = [
-        locations.claude_settings().map(|folder| folder.join("settings.json")),
-        Some(project.join("settings.json")),
-        Some(project.join("settings.local.json")),
-    ];
-    for settings in settings.into_iter().flatten().filter_map(|path| document(&path)) {
-        off.extend(names(Some(&settings), MEMBER));
-    }
-    switch_off(file, &off);
+/// What this file of settings switches off of a project's `.mcp.json`; nothing if it cannot be read.
+pub(super) fn switched_off_by(settings: &Path) -> HashSet<String> {
+    let document = || decode::jsonc(&read_file(settings).ok()??).ok();
+    names(document().as_ref(), OFF)
 }
 
 fn of_project<'a>(document: &'a Value, folder: &Path) -> Option<&'a Value> {
@@ -71,7 +63,8 @@ fn names(value: Option<&Value>, member: &str) -> HashSet<String> {
     names.into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
 }
 
-fn switch_off(file: &mut FoundFile, off: &HashSet<String>) {
+/// Switches off those of these names.
+pub(super) fn switch_off(file: &mut FoundFile, off: &HashSet<String>) {
     for connector in file.connectors.iter_mut().filter(|connector| off.contains(&connector.name)) {
         connector.disabled = true;
     }

@@ -1,10 +1,14 @@
 //! Where the clients keep their settings, on each platform.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::repository;
+
+/// Most profiles of an editor that are looked at.
+const MAX_PROFILES: usize = 100;
 
 /// A client, or a file that several share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,27 +173,11 @@ impl Locations {
         (self.variables)(name)
     }
 
-    /// Every file that may be there, each once, the user's own before those of the project.
-    pub(super) fn candidates(&self) -> Vec<Candidate> {
-        let own = |(client, path): (Client, PathBuf)| Candidate { client, path, folder: None };
-        let mut candidates: Vec<Candidate> = self.of_user().into_iter().map(own).collect();
-        for folder in self.project_folders() {
-            let project = [
-                (Client::McpJson, ".mcp.json"),
-                (Client::VsCode, ".vscode/mcp.json"),
-                (Client::VsCodeSettings, ".vscode/settings.json"),
-                (Client::Cursor, ".cursor/mcp.json"),
-                (Client::Codex, ".codex/config.toml"),
-            ];
-            candidates.extend(project.map(|(client, name)| Candidate {
-                client,
-                path: folder.join(name),
-                folder: Some(folder.clone()),
-            }));
-        }
-        let mut seen = HashSet::new();
-        candidates.retain(|candidate| seen.insert(candidate.path.clone()));
-        candidates
+    /// Every place with files that may be there, the user's own before those of the project. Looks at none.
+    pub(super) fn places(&self) -> Vec<Place> {
+        let mut places = self.of_user();
+        places.extend(self.working_dir.clone().map(Place::Project));
+        places
     }
 
     /// The file in which Claude Code keeps its state.
@@ -203,25 +191,30 @@ impl Locations {
         self.folder("CLAUDE_CONFIG_DIR").or_else(|| Some(self.home.as_ref()?.join(".claude")))
     }
 
-    fn of_user(&self) -> Vec<(Client, PathBuf)> {
-        let mut files = Vec::new();
+    fn of_user(&self) -> Vec<Place> {
+        let file = |client, path| Place::File(Candidate { client, path, folder: None });
+        let mut places = Vec::new();
         if let Some(config) = self.config() {
-            files.push((Client::ClaudeDesktop, config.join("Claude").join("claude_desktop_config.json")));
+            let desktop = config.join("Claude").join("claude_desktop_config.json");
+            places.push(file(Client::ClaudeDesktop, desktop));
             for editor in ["Code", "Code - Insiders", "VSCodium"] {
-                files.extend(of_editor(&config.join(editor).join("User")));
+                let user = config.join(editor).join("User");
+                places.extend(of_editor(&user).map(Place::File));
+                places.push(Place::Profiles(user.join("profiles")));
             }
         }
-        files.extend(self.claude_state().map(|path| (Client::ClaudeCode, path)));
+        places.extend(self.claude_state().map(|path| file(Client::ClaudeCode, path)));
         if let Some(home) = &self.home {
-            files.push((Client::Cursor, home.join(".cursor").join("mcp.json")));
+            places.push(file(Client::Cursor, home.join(".cursor").join("mcp.json")));
             for edition in ["windsurf", "windsurf-next"] {
-                files.push((Client::Windsurf, home.join(".codeium").join(edition).join("mcp_config.json")));
+                let path = home.join(".codeium").join(edition).join("mcp_config.json");
+                places.push(file(Client::Windsurf, path));
             }
         }
         let codex = self.folder("CODEX_HOME").or_else(|| Some(self.home.as_ref()?.join(".codex")));
-        files.extend(codex.map(|folder| (Client::Codex, folder.join("config.toml"))));
-        files.extend(self.goose().map(|folder| (Client::Goose, folder.join("config.yaml"))));
-        files
+        places.extend(codex.map(|folder| file(Client::Codex, folder.join("config.toml"))));
+        places.extend(self.goose().map(|folder| file(Client::Goose, folder.join("config.yaml"))));
+        places
     }
 
     /// Where applications keep their settings.
@@ -254,32 +247,63 @@ impl Locations {
     fn folder(&self, variable: &str) -> Option<PathBuf> {
         self.variable(variable).map(PathBuf::from).filter(|folder| folder.is_absolute())
     }
+}
 
-    /// The working directory and those above it up to the root of its repository; alone where it is in none.
-    fn project_folders(&self) -> Vec<PathBuf> {
-        let Some(start) = &self.working_dir else { return Vec::new() };
-        let mut folders = Vec::new();
-        for folder in start.ancestors() {
-            folders.push(folder.to_owned());
-            if folder.join(".git").exists() {
-                return folders;
+/// Where to look. What is there of it to be looked at is known of a file alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A file.
+    File(Candidate),
+    /// The folder with the profiles of an editor.
+    Profiles(PathBuf),
+    /// The working directory, and those above it up to the root of its repository; alone where it is in none.
+    Project(PathBuf),
+}
+
+impl Place {
+    /// The files that may be there. Looks at folders.
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
+        match self {
+            Self::File(file) => vec![file.clone()],
+            Self::Profiles(folder) => {
+                let Ok(profiles) = fs::read_dir(folder) else { return Vec::new() };
+                let mut profiles: Vec<PathBuf> =
+                    profiles.flatten().map(|entry| entry.path()).take(MAX_PROFILES).collect();
+                profiles.sort();
+                profiles.iter().flat_map(|profile| of_editor(profile)).collect()
+            }
+            Self::Project(start) => {
+                let root = repository::root(start).unwrap_or(start);
+                let inside = start.ancestors().take_while(|folder| folder.starts_with(root));
+                inside.flat_map(of_project).collect()
             }
         }
-        folders.truncate(1);
-        folders
+    }
+
+    /// Those that may be there whatever its folders hold.
+    pub(super) fn sure_candidates(&self) -> Vec<Candidate> {
+        match self {
+            Self::File(file) => vec![file.clone()],
+            Self::Profiles(_) => Vec::new(),
+            Self::Project(start) => of_project(start).to_vec(),
+        }
     }
 }
 
-/// The files of one edition of Visual Studio Code, its profiles included.
-fn of_editor(user: &Path) -> Vec<(Client, PathBuf)> {
-    let mut folders = vec![user.to_owned()];
-    if let Ok(profiles) = fs::read_dir(user.join("profiles")) {
-        let mut profiles: Vec<PathBuf> = profiles.flatten().map(|entry| entry.path()).take(100).collect();
-        profiles.sort();
-        folders.extend(profiles);
-    }
-    let files = |folder: &PathBuf| {
-        [(Client::VsCode, folder.join("mcp.json")), (Client::VsCodeSettings, folder.join("settings.json"))]
-    };
-    folders.iter().flat_map(files).collect()
+/// The files of one edition of Visual Studio Code, or of one of its profiles.
+fn of_editor(folder: &Path) -> [Candidate; 2] {
+    let files = [(Client::VsCode, "mcp.json"), (Client::VsCodeSettings, "settings.json")];
+    files.map(|(client, name)| Candidate { client, path: folder.join(name), folder: None })
+}
+
+/// The files of a project in one of its folders.
+fn of_project(folder: &Path) -> [Candidate; 5] {
+    let files = [
+        (Client::McpJson, ".mcp.json"),
+        (Client::VsCode, ".vscode/mcp.json"),
+        (Client::VsCodeSettings, ".vscode/settings.json"),
+        (Client::Cursor, ".cursor/mcp.json"),
+        (Client::Codex, ".codex/config.toml"),
+    ];
+    files.map(|(client, name)| Candidate { client, path: folder.join(name), folder: Some(folder.to_owned()) })
 }

@@ -1,7 +1,8 @@
 //! What other MCP clients have configured on this machine: an [`ImportSource`] on their files.
 //!
 //! One module a format (`json` for the many that share one, `claude_code`, `vscode`, `codex`, `goose`), which read into one
-//! `entry`; `locations` knows where they lie, `decode` the three notations, `expand` the places that are filled in.
+//! `entry`; `locations` knows where they lie, `decode` the three notations, `expand` the places that are filled in. `look` goes
+//! through them all, or to one, with `jobs` that wait for no disk longer than that is worth.
 
 mod claude_code;
 mod codex;
@@ -10,24 +11,26 @@ mod entry;
 mod expand;
 mod fields;
 mod goose;
+mod jobs;
 mod json;
 mod locations;
+mod look;
 mod mcp_remote;
 mod vscode;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use connectors_core::ImportSource;
 use connectors_core::import::{FileProblem, FoundFile, Placeholder};
-use futures_util::{StreamExt, stream};
 
 use self::expand::{Scope, Syntax};
+use self::jobs::Jobs;
 use self::locations::Candidate;
 pub use self::locations::{Client, Locations, Platform};
+use self::look::Look;
 use crate::regular;
 
 /// Largest file that is read, in bytes.
@@ -35,63 +38,55 @@ pub const MAX_FILE: u64 = 16 << 20;
 /// Most entries that are read of one file.
 pub const MAX_ENTRIES: usize = 1000;
 
-/// How long a file is waited for: it may lie on a server that does not answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How many files are read at once.
-const AT_ONCE: usize = 8;
-
 /// The configuration files of other clients. They are read anew each time, and never written.
+///
+/// Each file is waited for a few seconds, on a thread for blocking work; a clone shares the limit of those with what it was cloned
+/// from.
 #[derive(Debug, Clone)]
 pub struct ClientFiles {
     locations: Locations,
+    jobs: Jobs,
 }
 
 impl ClientFiles {
     /// Those at these places.
     pub fn new(locations: Locations) -> Self {
-        Self { locations }
+        Self { locations, jobs: Jobs::default() }
     }
 }
 
 #[async_trait]
 impl ImportSource for ClientFiles {
     async fn find(&self) -> Vec<FoundFile> {
-        find(&self.locations, PATIENCE).await
+        Look::new(&self.locations, &self.jobs).all().await
+    }
+
+    async fn find_one(&self, source: &str) -> Option<FoundFile> {
+        Look::new(&self.locations, &self.jobs).one(source).await
     }
 }
 
-/// Waits for each file as long as `patience`; what one keeps from being read spoils no other.
-async fn find(locations: &Locations, patience: Duration) -> Vec<FoundFile> {
-    let of_places = locations.clone();
-    let Some(candidates) = in_time(patience, move || of_places.candidates()).await else {
-        tracing::error!("the places of other clients' files could not be looked at");
-        return Vec::new();
-    };
-    let look = |candidate: Candidate| async move {
-        let (to_read, of_values) = (candidate.clone(), locations.clone());
-        let files = in_time(patience, move || look_at(&to_read, &of_values)).await;
-        files.unwrap_or_else(|| {
-            let problem = format!("it could not be read within {} s", patience.as_secs());
-            vec![candidate.opened(&[], locations).failed(FileProblem { problem, position: None })]
-        })
-    };
-    stream::iter(candidates).map(look).buffered(AT_ONCE).concat().await
+/// What is in a file.
+#[derive(Debug, Default)]
+struct Read {
+    files: Vec<FoundFile>,
+    /// What Claude Code has switched off of the `.mcp.json` of each project, by its folder.
+    off: HashMap<String, HashSet<String>>,
 }
 
-/// What `work` gives, on a thread of its own; `None` if it takes too long or fails. It is not ended then, only left alone.
-async fn in_time<T: Send + 'static>(
-    patience: Duration,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    tokio::time::timeout(patience, tokio::task::spawn_blocking(work)).await.ok()?.ok()
+impl Read {
+    fn of(files: Vec<FoundFile>) -> Self {
+        Self { files, off: HashMap::new() }
+    }
 }
 
-fn look_at(candidate: &Candidate, locations: &Locations) -> Vec<FoundFile> {
+fn look_at(candidate: &Candidate, locations: &Locations) -> Read {
     match read_file(&candidate.path) {
         Ok(Some(bytes)) => candidate.opened(&bytes, locations).read(),
-        Ok(None) => Vec::new(),
+        Ok(None) => Read::default(),
         Err(problem) => {
-            vec![candidate.opened(&[], locations).failed(FileProblem { problem, position: None })]
+            let problem = FileProblem { problem, position: None };
+            Read::of(vec![candidate.opened(&[], locations).failed(problem)])
         }
     }
 }
@@ -107,7 +102,7 @@ impl Candidate {
 ///
 /// Panics for no content. `path` is where it is said to be, `locations` what its values may refer to.
 pub fn read(client: Client, path: &Path, content: &[u8], locations: &Locations) -> Vec<FoundFile> {
-    Opened { client, path, folder: None, locations, bytes: content }.read()
+    Opened { client, path, folder: None, locations, bytes: content }.read().files
 }
 
 /// A file that has been read.
@@ -122,17 +117,19 @@ struct Opened<'a> {
 
 impl<'a> Opened<'a> {
     /// Files, and parts of files, that define something or cannot be understood.
-    fn read(&self) -> Vec<FoundFile> {
-        let mut files = match self.client {
+    fn read(&self) -> Read {
+        let mut read = match self.client {
             Client::ClaudeCode => claude_code::read(self),
-            Client::VsCode => vscode::read(self),
-            Client::VsCodeSettings => vscode::read_settings(self),
-            Client::Codex => codex::read(self),
-            Client::Goose => goose::read(self),
-            Client::McpJson | Client::ClaudeDesktop | Client::Cursor | Client::Windsurf => self.read_shared(),
+            Client::VsCode => Read::of(vscode::read(self)),
+            Client::VsCodeSettings => Read::of(vscode::read_settings(self)),
+            Client::Codex => Read::of(codex::read(self)),
+            Client::Goose => Read::of(goose::read(self)),
+            Client::McpJson | Client::ClaudeDesktop | Client::Cursor | Client::Windsurf => {
+                Read::of(self.read_shared())
+            }
         };
         let mut left = MAX_ENTRIES;
-        for file in &mut files {
+        for file in &mut read.files {
             if file.connectors.len() > left {
                 file.connectors.truncate(left);
                 let problem = format!("it defines very many servers; only the first {MAX_ENTRIES} are read");
@@ -140,8 +137,8 @@ impl<'a> Opened<'a> {
             }
             left -= file.connectors.len();
         }
-        files.retain(|file| file.problem.is_some() || !file.connectors.is_empty());
-        files
+        read.files.retain(|file| file.problem.is_some() || !file.connectors.is_empty());
+        read
     }
 
     /// The format that most clients share.
@@ -155,9 +152,6 @@ impl<'a> Opened<'a> {
         file.connectors = json::servers(&document, SERVERS, self.scope());
         file.problem =
             json::problem(&document, SERVERS).map(|problem| FileProblem { problem, position: None });
-        if let (Client::McpJson, Some(folder)) = (self.client, self.folder) {
-            claude_code::switch_off_shared(&mut file, folder, self.locations);
-        }
         vec![file]
     }
 

@@ -22,11 +22,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use connectors_core::store::Exclusive;
 use connectors_core::{CredentialError, CredentialKey, CredentialStore, Slug};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use crate::atomic;
 use crate::exclusive::Holders;
 use crate::lock::{FileLock, PATIENCE};
+use crate::secrets::keeper::is_same;
 use backend::{Backend, Deadline};
 pub use probe::KeychainState;
 use worker::Worker;
@@ -196,8 +197,7 @@ impl CredentialStore for KeychainStore {
         let (account, expected, new) = (key.account(), expected.cloned(), new.clone());
         self.change(key.slug(), move |backend, deadline| {
             let present = backend.read(&account, deadline)?;
-            let swap = present.as_ref().map(ExposeSecret::expose_secret)
-                == expected.as_ref().map(ExposeSecret::expose_secret);
+            let swap = is_same(present.as_ref(), expected.as_ref());
             if swap {
                 backend.write(&account, &new, deadline)?;
             }

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use connectors_core::CredentialError;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::backend::{Backend, Condition, Deadline};
+use crate::secrets::keeper::is_same;
 
 /// What a probe has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +77,7 @@ fn try_probe(backend: &dyn Backend, deadline: Deadline) -> Result<KeychainState,
     backend.write(&account, &value, deadline)?;
     let read = backend.read(&account, deadline);
     backend.delete(&account, deadline)?;
-    let kept = read?.is_some_and(|read| read.expose_secret() == value.expose_secret());
+    let kept = is_same(read?.as_ref(), Some(&value));
     let deleted = backend.read(&account, deadline)?.is_none();
     Ok(match (kept, deleted, condition) {
         (true, true, Condition::Persistent) => KeychainState::Working,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use connectors_core::{CredentialError, CredentialKey, CredentialStore};
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 /// A place that keeps secrets beyond the end of the process.
@@ -80,4 +81,9 @@ pub(crate) struct Condition {
     pub(crate) remark: Option<String>,
     /// True if the remark is a warning.
     pub(crate) warning: bool,
+}
+
+/// True if both are one value, or both none.
+pub(crate) fn is_same(one: Option<&SecretString>, other: Option<&SecretString>) -> bool {
+    one.map(ExposeSecret::expose_secret) == other.map(ExposeSecret::expose_secret)
 }

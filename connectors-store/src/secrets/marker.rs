@@ -54,9 +54,15 @@ impl MarkerFile {
         Self { path, lock, sweep: atomic::Sweep::default() }
     }
 
-    /// `None` if secrets were never moved on this state root.
+    /// `None` if secrets were never moved on this state root. For whoever does not hold the lock: temporary files that were left
+    /// behind are removed.
     pub(super) fn read(&self) -> Result<Option<Marker>, CredentialError> {
         self.sweep.before_reading(&self.path, &self.lock);
+        self.read_only()
+    }
+
+    /// The same, and nothing is removed: for the many calls, which hold the lock together and so could not.
+    pub(super) fn read_only(&self) -> Result<Option<Marker>, CredentialError> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use connectors_core::{CredentialError, CredentialStore, Slug};
+use connectors_core::{CredentialError, CredentialStore, Slug, StorageError};
 use secrecy::SecretString;
 
 #[cfg(feature = "vault")]
@@ -91,6 +91,9 @@ pub enum SecretsError {
     /// An empty passphrase protects nothing.
     #[error("a passphrase must not be empty")]
     EmptyPassphrase,
+    /// The connectors of this state root could not be read: secrets of theirs would be taken for somebody else's.
+    #[error("nothing is moved while it is not known which secrets are yours: {0}")]
+    Manifest(#[from] StorageError),
     /// One of the places failed.
     #[error(transparent)]
     Store(#[from] CredentialError),
@@ -118,7 +121,7 @@ impl Secrets {
     /// How secrets are kept now. Asks the user nothing, and takes 3 seconds at most for a keychain that does not answer.
     pub async fn status(&self) -> SecretsStatus {
         let Some(places) = &self.0.places else { return self.describe(Condition::default(), None) };
-        let followed = places.follow().and_then(|(place, _)| places.keeper(place));
+        let followed = places.look().await.and_then(|place| places.keeper(place));
         let place = places.place();
         let condition = match followed {
             Ok(keeper) => keeper.condition().await,
@@ -198,18 +201,24 @@ impl Secrets {
         }
     }
 
-    /// Moves every secret to the other place. `own` are the connectors of this state root: in a keychain, which is common to all
-    /// of a user's state roots, secrets of others are neither overwritten nor deleted.
+    /// Moves every secret to the other place. `own` finds the connectors of this state root, those that are just being added
+    /// among them: in a keychain, which is common to all of a user's state roots, secrets of others are neither overwritten nor
+    /// deleted. It is asked once everyone else waits, and must not wait for a call to the store itself. Nothing is moved if it
+    /// fails ([`SecretsError::Manifest`]).
     ///
     /// Every call to the store waits until it is over, in all processes on this state root, which then use the new place.
     /// Interrupted at any point it loses nothing: secrets are where they were, or in the new place, and what is left in the other
     /// is deleted at the next start. It is finished though the future is dropped.
-    pub async fn move_to(&self, to: SecretPlace, own: BTreeSet<Slug>) -> Result<Moved, SecretsError> {
+    pub async fn move_to(
+        &self,
+        to: SecretPlace,
+        own: impl Future<Output = Result<BTreeSet<Slug>, StorageError>> + Send + 'static,
+    ) -> Result<Moved, SecretsError> {
         let places = self.0.places.as_ref().ok_or(SecretsError::InMemory)?;
         if !self.has(to) {
             return Err(SecretsError::NoSuchPlace(to));
         }
-        Ok(moving::move_all(places, to, own).await?)
+        moving::move_all(places, to, own).await
     }
 
     fn has(&self, place: SecretPlace) -> bool {
@@ -311,18 +320,20 @@ impl Opening {
         copies.is_none_or(|copies| copies.place != SecretPlace::Vault) && self.vault.holds_secrets()
     }
 
-    /// Settles on a place, and tells how it is.
+    /// Settles on a place, and tells how it is. `proven` is what it was found to be, if it has just been asked.
     pub(crate) async fn settle(
         self,
         place: SecretPlace,
         reason: Reason,
+        proven: Option<Condition>,
     ) -> Result<(Secrets, SecretsStatus), CredentialError> {
         let marker = self.places.marker.read();
         let moves = marker.as_ref().ok().and_then(Option::as_ref).map_or(0, |marker| marker.moves);
         self.places.settle(place, moves);
-        let condition = match marker {
-            Ok(_) => self.keeper(place)?.prove().await,
-            Err(error) => Condition { problem: Some(error.to_string()), ..Condition::default() },
+        let condition = match (marker, proven) {
+            (Ok(_), Some(proven)) => proven,
+            (Ok(_), None) => self.keeper(place)?.prove().await,
+            (Err(error), _) => Condition { problem: Some(error.to_string()), ..Condition::default() },
         };
         if condition.problem.is_none()
             && let Err(error) = self.places.finish_interrupted().await

@@ -7,13 +7,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use connectors_core::{CredentialError, CredentialKey, Slug};
-use secrecy::{ExposeSecret, SecretString};
+use connectors_core::{CredentialError, CredentialKey, Slug, StorageError};
+use secrecy::SecretString;
 
-use super::STORE;
-use super::keeper::{Keeper, SecretPlace};
+use super::SecretsError;
+use super::keeper::{Keeper, SecretPlace, is_same};
 use super::marker::{Leftover, Marker};
-use super::switching::Places;
+use super::switching::{Places, shutting_down};
 
 /// What a move did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,23 +35,24 @@ struct Load {
 }
 
 impl Places {
-    /// Moves all secrets to `to`. `own` are the connectors of this state root.
+    /// Moves all secrets to `to`. `own` finds the connectors of this state root: once everyone waits, since those who were there
+    /// first may have added one.
     ///
     /// Calls wait until it is over. After an error the secrets are where they were.
     pub(super) async fn move_to(
         &self,
         to: SecretPlace,
-        own: &BTreeSet<Slug>,
-    ) -> Result<Moved, CredentialError> {
-        let _alone = self.hold_alone().await?;
-        let (from, mut marker) = self.follow()?;
+        own: impl Future<Output = Result<BTreeSet<Slug>, StorageError>>,
+    ) -> Result<Moved, SecretsError> {
+        let (from, mut marker, _alone) = self.enter_alone().await?;
+        let own = own.await?;
         if from == to {
             self.settle_leftover(&mut marker, from).await?;
             return Ok(Moved { moved: 0, left: 0 });
         }
         let target = self.keeper(to)?;
         let existed = target.exists();
-        let moved = self.move_between(from, &*target, to, marker, own).await;
+        let moved = self.move_between(from, &*target, to, marker, &own).await;
         // An empty vault would be mistaken for the place in use at a start where the keychain is locked.
         if moved.is_err()
             && !existed
@@ -59,7 +60,7 @@ impl Places {
         {
             tracing::warn!(%error, %to, "what was made for a move that failed could not be deleted");
         }
-        moved
+        Ok(moved?)
     }
 
     /// The move itself. The caller is alone.
@@ -125,8 +126,7 @@ impl Places {
         if self.marker.read()?.is_none_or(|marker| marker.leftover.is_none()) {
             return Ok(());
         }
-        let _alone = self.hold_alone().await?;
-        let (place, mut marker) = self.follow()?;
+        let (place, mut marker, _alone) = self.enter_alone().await?;
         self.settle_leftover(&mut marker, place).await
     }
 
@@ -212,8 +212,7 @@ async fn copy<'a>(target: &dyn Keeper, loads: &'a [Load]) -> Result<Vec<&'a Load
     }
     for load in loads {
         let read = target.get(&load.key).await?;
-        let same = read.is_some_and(|read| read.expose_secret() == load.value.expose_secret());
-        match same {
+        match is_same(read.as_ref(), Some(&load.value)) {
             true => copied.push(load),
             false if load.foreign && target.is_common() => {
                 tracing::warn!(key = %load.key, "a secret of no known connector is not moved: another is there");
@@ -233,11 +232,9 @@ async fn copy<'a>(target: &dyn Keeper, loads: &'a [Load]) -> Result<Vec<&'a Load
 pub(super) async fn move_all(
     places: &Arc<Places>,
     to: SecretPlace,
-    own: BTreeSet<Slug>,
-) -> Result<Moved, CredentialError> {
+    own: impl Future<Output = Result<BTreeSet<Slug>, StorageError>> + Send + 'static,
+) -> Result<Moved, SecretsError> {
     let places = Arc::clone(places);
-    tokio::spawn(async move { places.move_to(to, &own).await }).await.unwrap_or_else(|_| {
-        let reason = "the process is shutting down".to_owned();
-        Err(CredentialError::Unavailable { store: STORE, reason })
-    })
+    let moved = tokio::spawn(async move { places.move_to(to, own).await });
+    moved.await.unwrap_or_else(|_| Err(shutting_down().into()))
 }

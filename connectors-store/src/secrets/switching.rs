@@ -7,7 +7,6 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use connectors_core::store::Exclusive;
@@ -19,15 +18,11 @@ use tokio::sync::RwLock;
 use super::STORE;
 use super::keeper::{Keeper, SecretPlace};
 use super::marker::{Marker, MarkerFile};
-use crate::atomic;
 use crate::exclusive::Holders;
-use crate::lock::FileLock;
+use crate::lock::{FileLock, waiting};
 
-/// How long a call waits for a move, and a move for calls. A call to a keychain ends within ten seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Between two looks at a lock that another process has.
-const PAUSE: Duration = Duration::from_millis(10);
+/// What the file says, or why that is not known.
+type Read = Result<Option<Marker>, CredentialError>;
 
 type Make = Box<dyn Fn(SecretPlace) -> Result<Arc<dyn Keeper>, CredentialError> + Send + Sync>;
 
@@ -36,7 +31,7 @@ pub(super) struct Places {
     make: Make,
     keychain: OnceLock<Arc<dyn Keeper>>,
     vault: OnceLock<Arc<dyn Keeper>>,
-    pub(super) marker: MarkerFile,
+    pub(super) marker: Arc<MarkerFile>,
     lock: PathBuf,
     /// On the same lock files as those of both places.
     holders: Holders,
@@ -77,7 +72,7 @@ impl Places {
             make: Box::new(make),
             keychain: OnceLock::new(),
             vault: OnceLock::new(),
-            marker: MarkerFile::new(state_root.join("secrets.json"), lock.clone()),
+            marker: Arc::new(MarkerFile::new(state_root.join("secrets.json"), lock.clone())),
             lock,
             holders: Holders::new(STORE, state_root),
             gate: Arc::default(),
@@ -113,76 +108,76 @@ impl Places {
         Ok(Arc::clone(slot.get_or_init(|| made)))
     }
 
-    /// Follows a move that was made since this was last asked. The caller holds the lock, shared or alone.
-    pub(super) fn follow(&self) -> Result<(SecretPlace, Option<Marker>), CredentialError> {
-        let marker = self.marker.read()?;
+    /// Follows a move that was made since this was last asked, and says where secrets are then.
+    fn follow(&self, marker: Option<&Marker>) -> SecretPlace {
         let mut present = self.present();
-        if let Some(marker) = &marker
+        if let Some(marker) = marker
             && marker.moves != present.moves
         {
             *present = Present { place: marker.kept_in, moves: marker.moves };
         }
-        Ok((present.place, marker))
+        present.place
     }
 
-    /// Keeps moves away for as long as the result is there.
-    async fn hold_off_moves(&self) -> Result<Held, CredentialError> {
+    /// Follows a move without waiting for one that is under way: for those who only say where secrets are.
+    pub(super) async fn look(&self) -> Result<SecretPlace, CredentialError> {
+        let before = self.present().moves;
+        let marker = self.read().await?;
+        // What others have found out meanwhile is newer than what was read.
+        let moved = self.present().moves != before;
+        Ok(if moved { self.place() } else { self.follow(marker.as_ref()) })
+    }
+
+    /// Where secrets are now, kept from being moved away from for as long as the second of the results is there.
+    pub(super) async fn enter(&self) -> Result<(SecretPlace, Held), CredentialError> {
         let held = async {
             let gate = Gate::Shared(Arc::clone(&self.gate).read_owned().await);
-            Ok(Held { _file: self.lock(FileLock::try_acquire_shared, false).await?, _gate: gate })
+            let (file, marker) = match self.lock(FileLock::try_acquire_shared).await {
+                Ok((file, marker)) => (Some(file), marker),
+                // Where there can be no lock file there can be no move: reading is still possible.
+                Err(error) => {
+                    tracing::debug!(%error, "the lock of moves between places for secrets cannot be had");
+                    (None, self.read().await)
+                }
+            };
+            Ok((self.follow(marker?.as_ref()), Held { _file: file, _gate: gate }))
         };
-        in_time(held).await
+        waiting::in_time(STORE, held).await
     }
 
-    /// Keeps everyone away for as long as the result is there.
-    pub(super) async fn hold_alone(&self) -> Result<Held, CredentialError> {
+    /// Where secrets are now, and what the file says of that, with everyone kept away for as long as the last of the results is
+    /// there.
+    pub(super) async fn enter_alone(&self) -> Result<(SecretPlace, Option<Marker>, Held), CredentialError> {
         let held = async {
             let gate = Gate::Alone(Arc::clone(&self.gate).write_owned().await);
-            Ok(Held { _file: self.lock(FileLock::try_acquire, true).await?, _gate: gate })
+            let (file, marker) = self.lock(FileLock::try_acquire).await?;
+            let marker = marker?;
+            Ok((self.follow(marker.as_ref()), marker, Held { _file: Some(file), _gate: gate }))
         };
-        in_time(held).await
+        waiting::in_time(STORE, held).await
     }
 
+    /// Takes the lock, and reads the file under it.
     async fn lock(
         &self,
         attempt: fn(&Path) -> io::Result<Option<FileLock>>,
-        needed: bool,
-    ) -> Result<Option<FileLock>, CredentialError> {
-        loop {
-            let path = self.lock.clone();
-            let look = tokio::task::spawn_blocking(move || {
-                atomic::create_folder_of(&path)?;
-                attempt(&path)
-            });
-            match look.await.map_err(|_| io::Error::other("the process is shutting down")).flatten() {
-                Ok(Some(lock)) => return Ok(Some(lock)),
-                Ok(None) => tokio::time::sleep(PAUSE).await,
-                // Where there can be no lock file there can be no move: reading is still possible.
-                Err(error) if !needed => {
-                    tracing::debug!(%error, "the lock of moves between places for secrets cannot be had");
-                    return Ok(None);
-                }
-                Err(error) => {
-                    let reason = format!("cannot lock {}: {error}", self.lock.display());
-                    return Err(CredentialError::Unavailable { store: STORE, reason });
-                }
-            }
-        }
+    ) -> Result<(FileLock, Read), CredentialError> {
+        let marker = Arc::clone(&self.marker);
+        let attempt = move |path: &Path| Ok(attempt(path)?.map(|lock| (lock, marker.read_only())));
+        waiting::wait(STORE, &self.lock, attempt).await
     }
 
-    /// Where secrets are now, kept from being moved away from.
-    pub(super) async fn enter(&self) -> Result<(SecretPlace, Held), CredentialError> {
-        let held = self.hold_off_moves().await?;
-        let (place, _) = self.follow()?;
-        Ok((place, held))
+    /// Reads the file without the lock.
+    async fn read(&self) -> Read {
+        let marker = Arc::clone(&self.marker);
+        let read = tokio::task::spawn_blocking(move || marker.read_only()).await;
+        read.unwrap_or_else(|_| Err(shutting_down()))
     }
 }
 
-async fn in_time(held: impl Future<Output = Result<Held, CredentialError>>) -> Result<Held, CredentialError> {
-    match tokio::time::timeout(PATIENCE, held).await {
-        Ok(held) => held,
-        Err(_) => Err(CredentialError::TimedOut { store: STORE, limit: PATIENCE }),
-    }
+/// What a call fails with that the end of the process interrupts.
+pub(super) fn shutting_down() -> CredentialError {
+    CredentialError::Unavailable { store: STORE, reason: "the process is shutting down".to_owned() }
 }
 
 impl fmt::Debug for Places {
@@ -208,10 +203,7 @@ impl SwitchingStore {
             let (place, _held) = places.enter().await?;
             call(places.keeper(place)?).await
         });
-        call.await.unwrap_or_else(|_| {
-            let reason = "the process is shutting down".to_owned();
-            Err(CredentialError::Unavailable { store: STORE, reason })
-        })
+        call.await.unwrap_or_else(|_| Err(shutting_down()))
     }
 }
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::repository;
+
 /// Where it is in a folder.
 const FOLDER: &str = ".car";
 const NAME: &str = "connectors.toml";
@@ -35,7 +37,7 @@ pub(super) fn find(start: &Path, state_roots: &[PathBuf]) -> io::Result<Found> {
     let start = real(start)?;
     let state_roots: Vec<PathBuf> =
         state_roots.iter().filter_map(|root| fs::canonicalize(root).ok()).collect();
-    let root = start.ancestors().find(|folder| exists(&folder.join(".git"))).unwrap_or(&start);
+    let root = repository::root(&start).unwrap_or(&start);
     let mut found = Found::default();
     for folder in start.ancestors() {
         let own = folder.join(FOLDER);
@@ -77,11 +79,6 @@ fn candidate(folder: &Path, path: &Path, root: &Path, state_roots: &[PathBuf]) -
 
 fn is_one_of(folder: &Path, roots: &[PathBuf]) -> bool {
     fs::canonicalize(folder).is_ok_and(|folder| roots.contains(&folder))
-}
-
-/// True for a folder, a file (a worktree, a submodule) or a link.
-fn exists(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok()
 }
 
 /// The folders above are those of the real one. On Windows, where canonical paths have a form that many programs do not take,

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use connectors_core::proposal::{Mistake, Proposals};
 use connectors_core::{Proposal, ProposalSource, StorageError};
-use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{Stream, StreamExt};
 use tokio::sync::Semaphore;
 
 use crate::paths::Paths;
@@ -45,7 +45,7 @@ pub struct TeamFile {
     folder: Arc<Path>,
     state_roots: Arc<[PathBuf]>,
     rejections: Rejections,
-    /// One reading at a time: those that a file server keeps waiting are not to take every thread there is.
+    /// One look at a time: those that a file server keeps waiting are not to take every thread there is.
     reading: Arc<Semaphore>,
 }
 
@@ -99,6 +99,14 @@ impl TeamFile {
         parse(text, &Origin { file: &file, project: &project, variables: &variables })
     }
 
+    /// Begins to watch where a nearest file may come to be, and what is rejected.
+    fn watches(&self) -> Vec<Watch> {
+        let places =
+            discovery::find(&self.folder, &self.state_roots).map(|found| found.places).unwrap_or_default();
+        let files = places.into_iter().take(MAX_WATCHED).chain([self.rejections.path().to_owned()]);
+        files.map(Watch::new).collect()
+    }
+
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> T + Send + 'static,
@@ -128,18 +136,24 @@ impl ProposalSource for TeamFile {
         }
     }
 
+    /// Nothing is looked at before the first item is asked for. That one comes once the watching has begun, whether or not anything
+    /// is different: what has changed until then is not missed.
     fn changes(&self) -> Option<BoxStream<'static, ()>> {
-        let places =
-            discovery::find(&self.folder, &self.state_roots).map(|found| found.places).unwrap_or_default();
-        let files = places.into_iter().take(MAX_WATCHED).chain([self.rejections.path().to_owned()]);
-        let watches = files.map(|file| {
-            let changes = stream::unfold(Watch::new(file), |mut watch| async {
-                watch.changed().await;
-                Some(((), watch))
-            });
-            changes.boxed()
-        });
-        Some(stream::select_all(watches).boxed())
+        let own = self.clone();
+        let begin = async move {
+            let permit = Arc::clone(&own.reading).acquire_owned().await;
+            let watches = move |own: &Self| {
+                let _permit = permit;
+                own.watches()
+            };
+            // Without an answer the process is shutting down.
+            own.blocking(watches).await.unwrap_or_default()
+        };
+        let changes = |watches: Vec<Watch>| {
+            let begun = stream::iter((!watches.is_empty()).then_some(()));
+            begun.chain(stream::select_all(watches.into_iter().map(|watch| changes_of(watch).boxed())))
+        };
+        Some(stream::once(begin).map(changes).flatten().boxed())
     }
 
     async fn rejected(&self) -> Result<HashSet<String>, StorageError> {
@@ -150,6 +164,13 @@ impl ProposalSource for TeamFile {
         let proposal = proposal.clone();
         self.blocking(move |own| own.rejections.remember(&proposal, rejected)).await?
     }
+}
+
+fn changes_of(watch: Watch) -> impl Stream<Item = ()> + Send {
+    stream::unfold(watch, |mut watch| async {
+        watch.changed().await;
+        Some(((), watch))
+    })
 }
 
 /// The bytes of a file that is one, and not too large.

@@ -1,8 +1,7 @@
 //! The proposals that the user does not want: a small file in the state root.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic;
 use crate::lock::{FileLock, PATIENCE};
+use crate::regular;
 
 /// Rejections that are kept; of more, the oldest go.
 const MAX_ENTRIES: usize = 1_000;
@@ -81,13 +81,8 @@ impl Rejections {
     }
 
     fn read(&self) -> Result<Document, StorageError> {
-        let mut text = String::new();
-        match File::open(&self.path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text)) {
-            Ok(_) if text.len() as u64 > MAX_BYTES => {
-                let problem = format!("it is larger than {} KiB", MAX_BYTES >> 10);
-                Err(self.io("read", io::Error::new(io::ErrorKind::FileTooLarge, problem)))
-            }
-            Ok(_) => serde_json::from_str(&text).map_err(|error| StorageError::Unparsable {
+        match regular::read(&self.path, MAX_BYTES) {
+            Ok(Some(text)) => serde_json::from_slice(&text).map_err(|error| StorageError::Unparsable {
                 file: self.path.display().to_string(),
                 line: error.line(),
                 column: error.column(),
@@ -95,6 +90,10 @@ impl Rejections {
                     "it is not the list of rejected proposals that it should be; delete it to start anew"
                         .to_owned(),
             }),
+            Ok(None) => {
+                let problem = format!("it is larger than {} KiB", MAX_BYTES >> 10);
+                Err(self.io("read", io::Error::new(io::ErrorKind::FileTooLarge, problem)))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Document::default()),
             Err(error) => Err(self.io("read", error)),
         }
@@ -171,5 +170,25 @@ mod tests {
             rejections.remember(&proposal("a"), true).unwrap_err();
             assert_eq!(fs::read(rejections.path()).unwrap(), content);
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_in_the_place_of_the_file_keeps_nobody_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let rejections = Rejections::new(folder.path().join("rejected.json"));
+        assert!(std::process::Command::new("mkfifo").arg(rejections.path()).status().unwrap().success());
+        // On a thread of its own: were the pipe waited for, the test would not end.
+        let (done, answer) = std::sync::mpsc::channel();
+        let file = rejections.path().display().to_string();
+        std::thread::spawn(move || done.send(rejections.hashes()));
+        let Err(error) = answer.recv_timeout(std::time::Duration::from_secs(20)).unwrap() else {
+            panic!("a pipe was read");
+        };
+        let StorageError::Io { action, file: named, source } = error else { panic!("{error}") };
+        assert_eq!(
+            (action, named, source.to_string()),
+            ("read", file, "it is not a regular file".to_owned())
+        );
     }
 }

@@ -1,3 +1,5 @@
+mod changing;
+
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -363,21 +365,4 @@ async fn rejections_are_kept_in_the_state_root() {
     assert_eq!(team.clone().rejected().await.unwrap(), HashSet::from([proposal.hash.clone()]));
     team.remember(&proposal, false).await.unwrap();
     assert_eq!(team.rejected().await.unwrap(), HashSet::new());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_the_file_a_nearer_one_and_a_rejection_are_announced() {
-    let (_folder, file, team) = repository(b"");
-    let mut changes = team.changes().unwrap();
-    let mut announced = async || tokio::time::timeout(Duration::from_secs(30), changes.next()).await.unwrap();
-    fs::write(&file, "[[connector]]\nname = 'X'\nurl = 'https://h'\n").unwrap();
-    assert_eq!(announced().await, Some(()));
-    let proposal = team.read().await.entries.remove(0);
-    team.remember(&proposal, true).await.unwrap();
-    assert_eq!(announced().await, Some(()));
-    let nearer = file.parent().unwrap().parent().unwrap().join("src").join(".car");
-    fs::create_dir(&nearer).unwrap();
-    fs::write(nearer.join("connectors.toml"), "").unwrap();
-    assert_eq!(announced().await, Some(()));
-    assert_eq!(team.read().await, Proposals::default());
 }

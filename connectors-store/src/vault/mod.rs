@@ -19,13 +19,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use connectors_core::store::Exclusive;
 use connectors_core::{CredentialError, CredentialKey, CredentialStore, Slug};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio::sync::Mutex;
 
 use crate::atomic;
 use crate::exclusive::Holders;
 use crate::lock::{FileLock, PATIENCE};
 use crate::paths::Paths;
+use crate::secrets::keeper::is_same;
 use file::{Opened, Sealed};
 use flaw::Flaw;
 use key::{Cost, KeyRing};
@@ -164,12 +165,11 @@ impl CredentialStore for VaultStore {
     async fn put(&self, key: &CredentialKey, value: &SecretString) -> Result<(), CredentialError> {
         let (account, value) = (key.account(), value.clone());
         self.change(move |records, _| {
-            let same =
-                records.get(&account).is_some_and(|present| present.expose_secret() == value.expose_secret());
-            if !same {
+            let write = !is_same(records.get(&account), Some(&value));
+            if write {
                 records.insert(account, value);
             }
-            (!same, ())
+            (write, ())
         })
         .await
     }
@@ -196,8 +196,7 @@ impl CredentialStore for VaultStore {
     ) -> Result<bool, CredentialError> {
         let (account, expected, new) = (key.account(), expected.cloned(), new.clone());
         self.change(move |records, _| {
-            let present = records.get(&account).map(ExposeSecret::expose_secret);
-            let swap = present == expected.as_ref().map(ExposeSecret::expose_secret);
+            let swap = is_same(records.get(&account), expected.as_ref());
             if swap {
                 records.insert(account, new);
             }

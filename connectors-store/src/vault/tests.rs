@@ -1,4 +1,5 @@
 use connectors_core::contract;
+use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::*;

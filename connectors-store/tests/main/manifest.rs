@@ -95,6 +95,27 @@ async fn a_change_that_takes_a_secret_out_of_the_file_leaves_no_previous_version
 }
 
 #[tokio::test]
+async fn nor_does_it_leave_one_of_another_process_that_has_died_in_between() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let plain = StdioCommand {
+        command: "c".to_owned(),
+        env: [("A".to_owned(), "v".to_owned())].into(),
+        ..StdioCommand::default()
+    };
+    let hidden = StdioCommand { env: [].into(), secret_env: vec!["A".to_owned()], ..plain.clone() };
+    let definition =
+        |command: &StdioCommand| ConnectorDefinition::stdio(Slug::verbatim("s"), "S", command.clone());
+    store.insert(&definition(&plain)).await.unwrap();
+    // Long after this one has looked for such files.
+    for name in [".connectors.json.bak.tmp", ".connectors.json.x1.tmp"] {
+        fs::copy(store.path(), folder.path().join(name)).unwrap();
+    }
+    store.replace(&definition(&hidden)).await.unwrap();
+    assert_eq!(names(folder.path()), ["connectors.json", "connectors.json.lock"]);
+}
+
+#[tokio::test]
 async fn a_file_that_does_not_parse_is_reported_with_its_place_and_never_written() {
     for (text, line, column) in [
         ("{\"connectors\": [\n  {\"slug\": \"a\",}\n]}", 2, 16),

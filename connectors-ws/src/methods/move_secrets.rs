@@ -1,8 +1,5 @@
 //! `connectors.move_secrets`
 
-use std::collections::BTreeSet;
-
-use connectors_core::{ConnectorManager, Slug};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -40,23 +37,12 @@ impl Method for MoveSecrets {
 
     async fn run(context: Context<'_>, params: Params) -> Result<Output, ErrorObject> {
         let secrets = context.secrets("to")?;
-        let own = own(context.manager())?;
-        let to = params.to.place();
-        let moved = secrets.move_to(to, own).await.map_err(|error| refuse("to", error))?;
+        let manager = context.manager().clone();
+        let own = async move { manager.secret_owners().await };
+        let moved = secrets.move_to(params.to.place(), own).await.map_err(|error| refuse("to", error))?;
         context.manager().secrets_available().await;
         Ok(Output { moved: moved.moved, left: moved.left, kind: params.to })
     }
-}
-
-/// The connectors whose secrets are this state root's: not those that are only proposed, of which the user has accepted none.
-///
-/// Fails while the settings file cannot be used, since secrets of connectors that it has would be taken for somebody else's.
-fn own(manager: &ConnectorManager) -> Result<BTreeSet<Slug>, ErrorObject> {
-    if let Some(problem) = manager.storage_problem() {
-        let problem = format!("nothing is moved while it is not known which secrets are yours: {problem}");
-        return Err(ErrorObject::invalid_params("to", &problem));
-    }
-    Ok(manager.slugs().into_iter().collect())
 }
 
 #[cfg(test)]
@@ -66,7 +52,8 @@ mod tests {
     use connectors_core::contract::proposals::ScriptedProposals;
     use connectors_core::contract::scripted::ScriptedDialer;
     use connectors_core::contract::watched::{Flaw, WatchedConfigStore};
-    use connectors_core::{ConnectorDefinition, TransportError};
+    use connectors_core::{ConnectorDefinition, ConnectorManager, Slug, TransportError};
+    use connectors_store::SecretsError;
 
     use super::*;
 
@@ -92,14 +79,15 @@ mod tests {
         let manager = manager(&config).await;
         let listed: Vec<_> = manager.list().into_iter().map(|status| status.slug).collect();
         assert_eq!(listed, ["accepted", "proposed"].map(Slug::verbatim));
-        assert_eq!(own(&manager).unwrap(), [Slug::verbatim("accepted")].into());
+        assert_eq!(manager.secret_owners().await.unwrap(), [Slug::verbatim("accepted")].into());
     }
 
     #[tokio::test]
     async fn nothing_is_moved_while_the_settings_cannot_be_read() {
         let config = Arc::<WatchedConfigStore>::default();
         config.set(Flaw::Unparsable);
-        let error = own(&manager(&config).await).unwrap_err();
+        let error = manager(&config).await.secret_owners().await.unwrap_err();
+        let error = refuse("to", SecretsError::from(error));
         let expected = "invalid params: `to`: nothing is moved while it is not known which secrets are yours: connectors.json is \
                         not valid (line 3, column 7: expected a comma). Nothing is written to it until it is repaired";
         assert_eq!(error.message, expected);

@@ -17,6 +17,9 @@ use crate::proposal::{Mistake, Proposal, ProposalSource, Proposals};
 use crate::trace::Trace;
 use crate::view::StateName;
 
+/// A connector, and what it is to be.
+type Succession = (Arc<Cell>, Arc<Proposal>);
+
 /// How long a reading may take. A file that others can replace may be one that never ends.
 const READING: Duration = Duration::from_secs(5);
 
@@ -26,12 +29,17 @@ impl Shared {
         let Some(source) = self.proposals.source.clone() else { return };
         // Before it is read, so that no change is missed.
         let changes = source.changes();
-        if let Err(error) = self.read_proposals().await {
+        let (_, succeeded) = self.read_known().await.unwrap_or_else(|error| {
             tracing::error!(%error, "what is proposed could not be read");
-        }
-        let Some(mut changes) = changes else { return };
+            (false, Vec::new())
+        });
         let shared = Arc::downgrade(self);
         let watch = tokio::spawn(async move {
+            // Nobody who starts waits for tokens to be given back.
+            if let Some(shared) = shared.upgrade() {
+                shared.succeed_all(succeeded).await;
+            }
+            let Some(mut changes) = changes else { return };
             while changes.next().await.is_some() {
                 let Some(shared) = shared.upgrade() else { return };
                 if shared.read_proposals().await.is_err() {
@@ -49,7 +57,14 @@ impl Shared {
     ///
     /// [`ConnectorError::ShuttingDown`] alone: what cannot be read is a mistake that is shown.
     pub(in super::super) async fn read_proposals(self: &Arc<Self>) -> Result<bool, ConnectorError> {
-        let Some(source) = self.proposals.source.clone() else { return Ok(true) };
+        let (is_read, succeeded) = self.read_known().await?;
+        self.succeed_all(succeeded).await;
+        Ok(is_read)
+    }
+
+    /// The same, but for the connectors that have to change for it: those come with what they are to be.
+    async fn read_known(self: &Arc<Self>) -> Result<(bool, Vec<Succession>), ConnectorError> {
+        let Some(source) = self.proposals.source.clone() else { return Ok((true, Vec::new())) };
         let reading = Arc::clone(&self.proposals.reading).lock_owned().await;
         // Not in a job of the serial: whatever the file does, nobody else is kept waiting.
         let read = tokio::time::timeout(READING, self.read_from(&*source)).await;
@@ -64,13 +79,17 @@ impl Shared {
                 Ok::<_, ConnectorError>(shared.follow_trusted().await)
             })
             .await?;
+        Ok((is_read, succeeded))
+    }
+
+    /// Has connectors become what a file that the host trusts proposes by now; the user's own file says what they were until
+    /// then.
+    async fn succeed_all(self: &Arc<Self>, succeeded: Vec<Succession>) {
         for (cell, proposal) in succeeded {
-            // The host trusts the file; the user's own file says what it was until this is written.
             if let Err(error) = Arc::clone(self).succeed(Arc::clone(&cell), proposal).await {
                 tracing::warn!(slug = %cell.slug, %error, "a changed proposal could not be applied");
             }
         }
-        Ok(is_read)
     }
 
     /// What was known, with the mistake that nothing newer is.
@@ -166,7 +185,7 @@ impl Shared {
 
     /// For a host that trusts the file: starts what is proposed, ends what no longer is, and returns the connectors that are
     /// the user's own by now and have to change. In a job of the serial only.
-    async fn follow_trusted(self: &Arc<Self>) -> Vec<(Arc<Cell>, Arc<Proposal>)> {
+    async fn follow_trusted(self: &Arc<Self>) -> Vec<Succession> {
         if !self.proposals.is_trusting {
             return Vec::new();
         }
@@ -184,9 +203,7 @@ impl Shared {
                 continue;
             }
             if !on_disk.iter().any(|other| other.slug == cell.slug) {
-                self.forget(cell).await;
-                let ended = Arc::clone(cell);
-                tokio::spawn(async move { ended.stop().await });
+                self.let_go(cell).await;
             } else if let Some(proposal) = wanted {
                 succeeded.push((Arc::clone(cell), Arc::clone(proposal)));
             }

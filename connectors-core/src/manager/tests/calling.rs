@@ -5,6 +5,7 @@ use crate::OutputCheck;
 use crate::error::ConnectorError;
 use crate::events::EventKind;
 use crate::manager::{CallRequest, ConnectorUpdate};
+use crate::store::ConfigStore;
 
 #[tokio::test(start_paused = true)]
 async fn a_tool_is_callable_once_it_is_enabled_and_unknown_before() {
@@ -95,6 +96,77 @@ async fn a_cancelled_call_says_so_and_a_finished_one_cannot_be_cancelled() {
         }
     }
     assert_eq!(kinds, ["started mine", "finished mine cancelled"]);
+}
+
+/// A manager that does not get through to the server of `one` before it is told to.
+async fn slow(tools: &Tools) -> (ConnectorManager, tokio::sync::watch::Sender<bool>, Slug) {
+    let (host, slug) = (Host::new(), Slug::verbatim("one"));
+    let (connect, dialer) = host.slow_dialer();
+    let mut stored = crate::ConnectorDefinition::http(slug.clone(), "One", "http://one");
+    stored.enabled_tools = strings(&["a", "hang"]);
+    host.config.insert(&stored).await.unwrap();
+    host.serve("http://one", &tools.server);
+    (host.without_dialer().with_dialer(Arc::new(dialer)).start().await, connect, slug)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_its_connection_can_be_cancelled_and_is_never_sent() {
+    let tools = Tools::new(&["a"]);
+    let (manager, connect, slug) = slow(&tools).await;
+    let mut events = manager.events().subscribe();
+    let mut request = CallRequest::new(slug.clone(), "a", json!({}));
+    request.call_id = Some("mine".into());
+    let call = tokio::spawn({
+        let (manager, request) = (manager.clone(), request.clone());
+        async move { manager.call_tool(request).await }
+    });
+    settle().await;
+    assert!(manager.cancel("mine"));
+    assert_eq!(call.await.unwrap().unwrap_err().code(), "cancelled");
+    assert!(!manager.cancel("mine"));
+    connect.send(true).unwrap();
+    settle().await;
+    assert!(manager.status(&slug).unwrap().connected);
+    assert!(!tools.server.methods().contains(&"tools/call".to_owned()));
+    while let Ok(event) = events.try_recv() {
+        assert!(!matches!(event.kind, EventKind::CallStarted { .. } | EventKind::CallFinished { .. }));
+    }
+    manager.call_tool(request).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_a_connection_counts_among_the_time_of_a_call() {
+    let tools = Tools::new(&["hang"]);
+    let (manager, connect, slug) = slow(&tools).await;
+    let mut request = CallRequest::new(slug, "hang", json!({}));
+    request.timeout = Some(Duration::from_secs(5));
+    let started = tokio::time::Instant::now();
+    let late = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        connect.send(true).unwrap();
+        tools.server.wait_for("tools/call").await;
+    };
+    let (outcome, ()) = tokio::join!(manager.call_tool(request), late);
+    assert_eq!(outcome.unwrap_err().code(), "timeout");
+    assert_eq!(started.elapsed(), Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_hears_of_the_end_of_a_call_can_use_its_id_again() {
+    let (manager, _tools, _host, slug) = with_tools(&["a"]).await;
+    manager.enable_tools(&slug, &strings(&["a"])).await.unwrap();
+    let mut request = CallRequest::new(slug, "a", json!({}));
+    request.call_id = Some("same".into());
+    let mut events = manager.events().subscribe();
+    let again = tokio::spawn({
+        let (manager, request) = (manager.clone(), request.clone());
+        async move {
+            while !matches!(events.recv().await.unwrap().kind, EventKind::CallFinished { .. }) {}
+            manager.call_tool(request).await
+        }
+    });
+    manager.call_tool(request).await.unwrap();
+    again.await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -206,3 +206,26 @@ async fn a_file_that_is_gone_or_broken_cannot_be_imported() {
         assert_eq!((invalid.field, invalid.problem.as_str()), ("source", problem));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_import_reads_its_own_source_alone() {
+    /// Files of which each can be had alone, and all of them no longer.
+    struct OneByOne(Files);
+
+    #[async_trait]
+    impl ImportSource for OneByOne {
+        async fn find(&self) -> Vec<FoundFile> {
+            std::future::pending().await
+        }
+
+        async fn find_one(&self, source: &str) -> Option<FoundFile> {
+            self.0.find_one(source).await
+        }
+    }
+
+    let (host, files) = (Host::new(), Files::default());
+    files.set(vec![http("One", "http://one", "k")]);
+    let manager = host.builder().with_imports(Arc::new(OneByOne(files))).start().await;
+    let outcome = manager.import(ImportRequest::new("cursor:/p")).await.unwrap();
+    assert_eq!(outcome.imported.iter().map(|status| status.slug.as_str()).collect::<Vec<_>>(), ["one"]);
+}

@@ -115,6 +115,28 @@ async fn a_catalogue_that_is_no_longer_fresh_is_read_again_when_it_is_looked_at(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_catalogue_that_is_hardly_ever_fresh_is_not_read_at_every_look() {
+    let lists = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&lists);
+    let server = ScriptedServer::new(HTTP_LIKE, move |method, _| match method {
+        "server/discover" => Reply::Result(json!({"supportedVersions": ["2026-07-28"], "capabilities": {}})),
+        _ => {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Reply::Result(json!({"tools": named(&["a"]), "ttlMs": 0.001}))
+        }
+    });
+    let host = Host::new();
+    host.serve("http://one", &server);
+    let manager = host.start().await;
+    let slug = manager.add(NewConnector::http("One", "http://one", vec![])).await.unwrap().slug;
+    for _ in 0..900 {
+        manager.tools(&slug).unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(lists.load(Ordering::SeqCst), 2, "in nine seconds: at first, and after five");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_dies_is_dialled_again() {
     let servers = Arc::new(Mutex::new(Vec::<Arc<ScriptedServer>>::new()));
     let made = Arc::clone(&servers);

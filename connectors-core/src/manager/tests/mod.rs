@@ -8,6 +8,7 @@ mod environment;
 mod explaining;
 mod gating;
 mod importing;
+mod late;
 mod lifecycle;
 mod observing;
 mod proposals_changing;
@@ -107,6 +108,12 @@ impl Host {
         })
     }
 
+    /// A dialer that gets through once it is told to.
+    fn slow_dialer(&self) -> (tokio::sync::watch::Sender<bool>, Slow<impl crate::Dialer + use<>>) {
+        let (connect, may_connect) = tokio::sync::watch::channel(false);
+        (connect, Slow { dialer: self.dialer(), may_connect })
+    }
+
     fn without_dialer(&self) -> ManagerBuilder {
         let (config, credentials) = (Arc::clone(&self.config), Arc::clone(&self.credentials));
         ConnectorManager::builder().with_config(config).with_credentials(credentials)
@@ -114,6 +121,33 @@ impl Host {
 
     async fn start(&self) -> ConnectorManager {
         self.builder().start().await
+    }
+}
+
+struct Slow<D> {
+    dialer: D,
+    may_connect: tokio::sync::watch::Receiver<bool>,
+}
+
+#[async_trait::async_trait]
+impl<D: crate::Dialer> crate::Dialer for Slow<D> {
+    fn serves(&self, definition: &crate::ConnectorDefinition) -> bool {
+        self.dialer.serves(definition)
+    }
+
+    fn check(
+        &self,
+        definition: &crate::ConnectorDefinition,
+    ) -> Result<(), crate::transport::InvalidDefinition> {
+        self.dialer.check(definition)
+    }
+
+    async fn dial(
+        &self,
+        target: crate::transport::DialTarget,
+    ) -> Result<Arc<dyn crate::transport::Transport>, TransportError> {
+        let _ = self.may_connect.clone().wait_for(|may| *may).await;
+        self.dialer.dial(target).await
     }
 }
 

@@ -5,9 +5,10 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
+use crate::import::locations::Place;
 
 fn paths(locations: &Locations, client: Client) -> Vec<String> {
-    let candidates = locations.candidates();
+    let candidates: Vec<_> = locations.places().iter().flat_map(Place::candidates).collect();
     let paths = candidates.iter().filter(|candidate| candidate.client == client);
     paths.map(|candidate| candidate.path.to_string_lossy().replace('\\', "/")).collect()
 }
@@ -93,10 +94,10 @@ fn the_environment_moves_folders_and_a_relative_one_is_ignored() {
 }
 
 /// A home and a repository with a folder in it, on disk.
-struct Machine(TempDir);
+pub(super) struct Machine(pub(super) TempDir);
 
 impl Machine {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let machine = Self(TempDir::new().unwrap());
         for folder in ["own", "repository/.git", "repository/inner"] {
             fs::create_dir_all(machine.0.path().join(folder)).unwrap();
@@ -104,13 +105,13 @@ impl Machine {
         machine
     }
 
-    fn write(&self, path: &str, content: &str) {
+    pub(super) fn write(&self, path: &str, content: &str) {
         let path = self.0.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
 
-    fn locations(&self, working_dir: &str) -> Locations {
+    pub(super) fn locations(&self, working_dir: &str) -> Locations {
         let root = self.0.path();
         Locations::new(root.join("own"), root.join(working_dir)).on(Platform::Linux)
     }
@@ -127,7 +128,7 @@ impl Machine {
     }
 }
 
-const ONE: &str = r#"{"mcpServers": {"one": {"url": "https://one.test"}}}"#;
+pub(super) const ONE: &str = r#"{"mcpServers": {"one": {"url": "https://one.test"}}}"#;
 
 fn found(path: &str, names: &[&str]) -> (String, Vec<String>) {
     (path.to_owned(), names.iter().map(|&name| name.to_owned()).collect())
@@ -219,28 +220,4 @@ async fn a_pipe_in_the_place_of_a_file_is_reported_and_nobody_is_waited_for() {
         .map(|file| (file.client, file.problem.as_ref().map(|problem| problem.problem.as_str())))
         .collect();
     assert_eq!(problems, [("cursor", None), ("mcp_json", Some("it is not a file"))]);
-}
-
-#[tokio::test]
-async fn a_file_that_does_not_come_is_reported_and_spoils_nothing_else() {
-    let machine = Machine::new();
-    machine.write("own/.cursor/mcp.json", ONE);
-    let stuck = r#"{"mcpServers": {"stuck": {"url": "https://${STUCK}.test"}}}"#;
-    machine.write("repository/.mcp.json", stuck);
-    // What stands for the disk that does not answer; let go at the end.
-    let (let_go, held) = std::sync::mpsc::channel::<()>();
-    let held = std::sync::Mutex::new(held);
-    let locations = machine.locations("repository").with_variables(move |name| {
-        if name == "STUCK" {
-            _ = held.lock().unwrap().recv();
-        }
-        None
-    });
-    let files = super::super::find(&locations, Duration::from_secs(2)).await;
-    drop(let_go);
-    let problems: Vec<_> = files
-        .iter()
-        .map(|file| (file.client, file.problem.as_ref().map(|problem| problem.problem.as_str())))
-        .collect();
-    assert_eq!(problems, [("cursor", None), ("mcp_json", Some("it could not be read within 2 s"))]);
 }

@@ -1,5 +1,6 @@
 mod clients;
 mod folders;
+mod hanging;
 mod quirks;
 
 use std::path::Path;
@@ -63,7 +64,9 @@ fn text(template: &Template) -> String {
 fn files(client: Client, content: &str) -> Vec<FoundFile> {
     let locations = machine();
     let (path, folder) = (Path::new("/srv/x/shop/file"), Path::new("/srv/x/shop"));
-    Opened { client, path, folder: Some(folder), locations: &locations, bytes: content.as_bytes() }.read()
+    Opened { client, path, folder: Some(folder), locations: &locations, bytes: content.as_bytes() }
+        .read()
+        .files
 }
 
 /// The only line of the only file.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 
 use connectors_core::contract;
+use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::backend::Condition;

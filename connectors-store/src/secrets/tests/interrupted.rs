@@ -10,7 +10,7 @@ use crate::secrets::*;
 
 /// Counts up to the number of steps that a process makes in a move, and has one die or fail at each.
 async fn at_each_step(to: SecretPlace, fails: bool) {
-    let (own, mut steps, mut stayed, mut moved) = (own(), 0, 0, 0);
+    let (mut steps, mut stayed, mut moved) = (0, 0, 0);
     loop {
         let machine = Machine::new();
         machine.fill(to.other(), &SECRETS).await;
@@ -23,7 +23,7 @@ async fn at_each_step(to: SecretPlace, fails: bool) {
         let process = machine.process(&fate);
         process.settle(to.other(), 0);
         tokio::select! {
-            outcome = process.move_to(to, &own) => match outcome {
+            outcome = process.move_to(to, own()) => match outcome {
                 Ok(outcome) if outcome.left == 0 => break,
                 // The failure came when the secrets were moved already, or was one.
                 outcome => assert!(fails, "{outcome:?}"),
@@ -100,7 +100,7 @@ async fn writers_of_two_processes_lose_nothing_while_a_third_moves_the_secrets_t
     let mut moves = 0;
     while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
         let to = mover.place().other();
-        assert_eq!(mover.move_to(to, &own()).await.unwrap(), Moved { moved: 1, left: 0 });
+        assert_eq!(mover.move_to(to, own()).await.unwrap(), Moved { moved: 1, left: 0 });
         moves += 1;
         tokio::task::yield_now().await;
     }

@@ -1,11 +1,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 mod interrupted;
+#[cfg(all(feature = "keychain", feature = "vault"))]
+mod opening;
 mod scripted;
+#[cfg(unix)]
+mod slow_disk;
 #[cfg(feature = "vault")]
 mod vault_file;
 
 use connectors_core::contract;
+use futures_util::FutureExt;
 use secrecy::SecretString;
 
 use self::scripted::*;
@@ -36,13 +41,13 @@ async fn a_move_takes_everything_along_and_leaves_nothing_of_its_own() {
         let machine = Machine::new();
         machine.fill(to.other(), &SECRETS).await;
         let process = machine.started(to.other()).await;
-        assert_eq!(process.move_to(to, &own()).await.unwrap(), Moved { moved: 3, left: 0 });
+        assert_eq!(process.move_to(to, own()).await.unwrap(), Moved { moved: 3, left: 0 });
         assert_eq!(machine.place(to).content().await, map(&SECRETS));
         assert_eq!(machine.place(to.other()).content().await, map(&[]));
         assert_eq!(process.marker.read().unwrap(), Some(Marker::new(to, 1, None)));
         // Again, and back.
-        assert_eq!(process.move_to(to, &own()).await.unwrap(), Moved { moved: 0, left: 0 });
-        assert_eq!(process.move_to(to.other(), &own()).await.unwrap(), Moved { moved: 3, left: 0 });
+        assert_eq!(process.move_to(to, own()).await.unwrap(), Moved { moved: 0, left: 0 });
+        assert_eq!(process.move_to(to.other(), own()).await.unwrap(), Moved { moved: 3, left: 0 });
         assert_eq!(machine.place(to.other()).content().await, map(&SECRETS));
     }
 }
@@ -53,14 +58,33 @@ async fn what_other_state_roots_keep_in_a_keychain_is_neither_overwritten_nor_de
     machine.fill(Keychain, &SECRETS).await;
     machine.fill(Keychain, &[("connector:theirs:tokens", "theirs")]).await;
     let process = machine.started(Keychain).await;
-    assert_eq!(process.move_to(Vault, &own()).await.unwrap(), Moved { moved: 4, left: 1 });
+    assert_eq!(process.move_to(Vault, own()).await.unwrap(), Moved { moved: 4, left: 1 });
     assert_eq!(machine.keychain.content().await, map(&[("connector:theirs:tokens", "theirs")]));
 
     machine.fill(Keychain, &[("connector:theirs:tokens", "refreshed by them")]).await;
-    assert_eq!(process.move_to(Keychain, &own()).await.unwrap(), Moved { moved: 3, left: 1 });
+    assert_eq!(process.move_to(Keychain, own()).await.unwrap(), Moved { moved: 3, left: 1 });
     let mut expected = map(&SECRETS);
     expected.insert("connector:theirs:tokens".to_owned(), "refreshed by them".to_owned());
     assert_eq!(machine.keychain.content().await, expected);
+}
+
+#[tokio::test]
+async fn a_connector_that_is_added_while_a_move_waits_is_not_taken_for_another_state_roots() {
+    let machine = Machine::new();
+    machine.fill(Keychain, &[("connector:new:X-Key", "theirs")]).await;
+    let process = machine.started(Vault).await;
+    let known = Arc::new(Mutex::new(BTreeSet::new()));
+    let read = Arc::clone(&known);
+    // The call that writes its secret is under way.
+    let (_, writing) = process.enter().await.unwrap();
+    let mut moving =
+        std::pin::pin!(process.move_to(Keychain, async move { Ok(read.lock().unwrap().clone()) }));
+    assert_eq!(moving.as_mut().now_or_never().transpose().unwrap(), None);
+    machine.fill(Vault, &[("connector:new:X-Key", "ours")]).await;
+    known.lock().unwrap().insert(Slug::verbatim("new"));
+    drop(writing);
+    assert_eq!(moving.await.unwrap(), Moved { moved: 1, left: 0 });
+    assert_eq!(machine.contents().await, [map(&[("connector:new:X-Key", "ours")]), map(&[])]);
 }
 
 #[tokio::test]
@@ -78,7 +102,7 @@ async fn a_process_that_was_told_to_look_elsewhere_keeps_what_it_finds_there() {
     assert_eq!(process.marker.read().unwrap(), Some(Marker::new(Keychain, 3, None)));
 
     machine.fill(Vault, &[("connector:a:tokens", "newer")]).await;
-    assert_eq!(process.move_to(Keychain, &own()).await.unwrap(), Moved { moved: 3, left: 0 });
+    assert_eq!(process.move_to(Keychain, own()).await.unwrap(), Moved { moved: 3, left: 0 });
     assert_eq!(machine.keychain.content().await["connector:a:tokens"], "newer");
     assert_eq!(machine.vault.content().await, map(&[]));
 }
@@ -89,7 +113,7 @@ async fn nothing_is_moved_to_a_place_that_does_not_keep_it() {
     machine.keychain.problem = Some("the keychain forgets");
     machine.fill(Vault, &SECRETS).await;
     let process = machine.started(Vault).await;
-    let error = process.move_to(Keychain, &own()).await.unwrap_err();
+    let error = process.move_to(Keychain, own()).await.unwrap_err();
     assert_eq!(error.to_string(), "the keychain is not available: the keychain forgets");
     assert_eq!(machine.contents().await, [map(&[]), map(&SECRETS)]);
     assert_eq!(process.marker.read().unwrap(), None);
@@ -109,7 +133,7 @@ async fn a_record_of_moves_that_cannot_be_read_is_reported_and_nothing_is_touche
         let error = store.get(&key("connector:a:tokens")).await.unwrap_err().to_string();
         assert!(error.starts_with("the secret store is not available: ") && error.contains(said), "{error}");
         store.put(&key("connector:a:tokens"), &SecretString::from("x")).await.unwrap_err();
-        process.move_to(Keychain, &own()).await.unwrap_err();
+        process.move_to(Keychain, own()).await.unwrap_err();
         assert_eq!(std::fs::read_to_string(&process.marker.path).unwrap(), text);
         assert_eq!(machine.contents().await, [map(&[]), map(&SECRETS)]);
     }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use connectors_core::store::Exclusive;
-use connectors_core::{CredentialError, CredentialKey, CredentialStore, MemoryCredentialStore, Slug};
+use connectors_core::{
+    CredentialError, CredentialKey, CredentialStore, MemoryCredentialStore, Slug, StorageError,
+};
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 
@@ -30,6 +32,8 @@ pub(super) struct Scripted {
     accounts: Arc<Mutex<Vec<CredentialKey>>>,
     common: bool,
     pub(super) problem: Option<&'static str>,
+    /// How often it had to prove that it keeps what it is given.
+    pub(super) proofs: Arc<AtomicUsize>,
 }
 
 impl Scripted {
@@ -128,6 +132,7 @@ impl Keeper for Scripted {
     }
 
     async fn prove(&self) -> Condition {
+        self.proofs.fetch_add(1, Ordering::SeqCst);
         self.condition().await
     }
 
@@ -157,6 +162,7 @@ impl Machine {
             accounts: Arc::default(),
             common,
             problem: None,
+            proofs: Arc::default(),
         };
         Self { folder: tempfile::tempdir().unwrap(), keychain: place(true), vault: place(false) }
     }
@@ -211,8 +217,8 @@ pub(super) fn map(secrets: &[(&str, &str)]) -> BTreeMap<String, String> {
     secrets.iter().map(|(account, value)| ((*account).to_owned(), (*value).to_owned())).collect()
 }
 
-pub(super) fn own() -> BTreeSet<Slug> {
-    ["a", "b"].map(Slug::verbatim).into()
+pub(super) async fn own() -> Result<BTreeSet<Slug>, StorageError> {
+    Ok(["a", "b"].map(Slug::verbatim).into())
 }
 
 pub(super) const SECRETS: [(&str, &str); 3] =

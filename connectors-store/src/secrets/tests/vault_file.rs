@@ -31,18 +31,32 @@ async fn a_move_that_fails_leaves_no_vault_that_was_not_there_before() {
         machine.fill(Keychain, &SECRETS).await;
         let fate = Arc::new(Fate { fails_from: Some(steps), ..Fate::default() });
         let (places, vault) = with_a_file(&machine, &fate);
-        match places.move_to(Vault, &own()).await {
+        match places.move_to(Vault, own()).await {
             Ok(_) => break,
             Err(_) => assert!(!vault.exists(), "step {steps}"),
         }
         assert_eq!(machine.keychain.content().await, map(&SECRETS), "step {steps}");
         // One that was there stays.
         vault.open().await.unwrap();
-        places.move_to(Vault, &own()).await.unwrap_err();
+        places.move_to(Vault, own()).await.unwrap_err();
         assert!(vault.exists(), "step {steps}");
         steps += 1;
     }
     assert_eq!(steps, 1 + SECRETS.len(), "the keys, and each secret");
+}
+
+#[tokio::test]
+async fn nothing_is_moved_and_no_vault_made_while_it_is_not_known_whose_secrets_are_whose() {
+    let machine = Machine::new();
+    machine.fill(Keychain, &SECRETS).await;
+    let (places, vault) = with_a_file(&machine, &Arc::default());
+    let source = std::io::ErrorKind::PermissionDenied.into();
+    let unreadable = StorageError::Io { action: "read", file: "connectors.json".to_owned(), source };
+    let expected = format!("nothing is moved while it is not known which secrets are yours: {unreadable}");
+    let error = places.move_to(Vault, async { Err(unreadable) }).await.unwrap_err();
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(machine.keychain.content().await, map(&SECRETS));
+    assert_eq!((vault.exists(), places.marker.read().unwrap()), (false, None));
 }
 
 #[tokio::test]

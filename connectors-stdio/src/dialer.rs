@@ -72,21 +72,19 @@ impl Dialer for StdioDialer {
         let span = tracing::debug_span!("stdio", connector = %definition.slug);
         let _entered = span.enter();
         let program = program(stdio, &secret)?;
-        let redactor = Redactor::new(stdio.env.values().map(String::as_str))
-            .with_secrets(secret.iter().map(|variable| variable.value.expose_secret()));
-        let transport = StdioTransport::spawn(&program, redactor, &limits)
+        let transport = StdioTransport::spawn(&program, redactor(stdio, &secret), &limits)
             .map_err(|error| lookup::explain(&program.file, error))?;
         Ok(Arc::new(transport))
     }
 }
 
-/// The program of a target that another way of starting processes takes.
+/// The program of a target that another way of starting processes takes, and what is to be taken out of what it says.
 #[cfg(all(feature = "car-engine", target_os = "linux"))]
-pub(crate) fn prepared(target: &DialTarget) -> Result<Program, TransportError> {
+pub(crate) fn prepared(target: &DialTarget) -> Result<(Program, Redactor), TransportError> {
     let checked = StdioDialer::new().check(&target.definition);
     checked.map_err(|error| TransportError::NotStarted { reason: error.to_string(), source: None })?;
     match &target.definition.stdio {
-        Some(stdio) => program(stdio, &target.environment),
+        Some(stdio) => Ok((program(stdio, &target.environment)?, redactor(stdio, &target.environment))),
         None => Err(TransportError::Refused("this connector has no command to start".to_owned())),
     }
 }
@@ -99,6 +97,11 @@ fn program(stdio: &StdioCommand, secret: &[SecretVariable]) -> Result<Program, T
     let extensions = executable_extensions(&environment);
     let file = lookup::find(&stdio.command, environment::value(&environment, "PATH"), &extensions)?;
     Ok(Program { file, args: stdio.args.clone(), environment, folder: folder(stdio)? })
+}
+
+fn redactor(stdio: &StdioCommand, secret: &[SecretVariable]) -> Redactor {
+    Redactor::new(stdio.env.values().map(String::as_str))
+        .with_secrets(secret.iter().map(|variable| variable.value.expose_secret()))
 }
 
 /// Looked at first: the system says of a missing folder what it says of a missing program.

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::Instant;
 
 use crate::lines::{Line, LineBuffer};
-use crate::redact::Redactor;
+use crate::redact::{REDACTED, Redactor};
 
 /// Longest line that is looked at.
 const LINE_LIMIT: usize = 4 << 10;
@@ -27,6 +27,10 @@ pub(crate) struct LastLines(Arc<Mutex<VecDeque<String>>>);
 impl LastLines {
     fn push(&self, line: String) {
         let mut lines = self.lock();
+        // A key of many lines must not push out what was said about it.
+        if line == REDACTED && lines.back() == Some(&line) {
+            return;
+        }
         lines.push_back(line);
         let mut bytes: usize = lines.iter().map(String::len).sum();
         while bytes > KEPT && lines.len() > 1 {
@@ -141,6 +145,24 @@ mod tests {
         let words = last_words(said.as_bytes(), Redactor::new(["s3cr3t-value"])).await.unwrap();
         assert!(words.len() <= SHOWN + "…".len());
         assert!(words.starts_with('…') && words.ends_with(" [31mbad key [redacted] é"), "{words}");
+    }
+
+    #[tokio::test]
+    async fn of_a_secret_of_several_lines_nothing_is_in_the_last_words() {
+        let key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----\n";
+        let said = format!("cannot read the key\r\n{}in $KEY: {key:?}\n", key.replace('\n', "\r\n"));
+        let words = last_words(said.as_bytes(), Redactor::default().with_secrets([key])).await;
+        assert_eq!(words.as_deref(), Some("cannot read the key [redacted] in $KEY: \"[redacted]\""));
+    }
+
+    #[tokio::test]
+    async fn no_bound_cuts_a_secret_before_it_is_redacted() {
+        let secret = "s3cr3t-".repeat(20);
+        for filled in [SHOWN, KEPT, LINE_LIMIT - secret.len(), LINE_LIMIT - 10, LINE_LIMIT] {
+            let said = format!("{}{secret}{}", "x".repeat(filled), "y".repeat(SHOWN - 50));
+            let words = last_words(said.as_bytes(), Redactor::new([&*secret])).await.unwrap();
+            assert!(!words.contains("cr3t"), "{words}");
+        }
     }
 
     #[tokio::test]

@@ -84,6 +84,24 @@ async fn a_secret_variable_reaches_the_process_alone_and_outlives_the_daemon() {
 }
 
 #[tokio::test]
+async fn a_secret_of_several_lines_is_neither_shown_nor_logged_when_its_server_prints_it() {
+    let lines = ["-----BEGIN PRIVATE KEY-----", "MIIEvQIBADANBgkqhkiG9w0B", "AQEFAASCBKcwggSjAgEAAoIB"];
+    let home = TempHome::new();
+    let running = with_vault().start(&home).await;
+    let session = Session::open(&running).await;
+    let params = json!({
+        "name": "Local", "command": "/bin/sh", "args": ["-c", "printf 'bad key\\n%s' \"$T_KEY\" >&2; exit 1"],
+        "secret_env": {"T_KEY": lines.map(|line| format!("{line}\n")).concat()},
+    });
+    session.must("connectors.add_stdio", params).await;
+    let status = session.until("local", "dead", |status| !status["last_error"].is_null()).await;
+    let error = status["last_error"].as_str().expect("a text");
+    assert!(error.contains("its last words: bad key [redacted]"), "{error}");
+    let told = session.event("the end", |event| event.to_string().contains("its last words")).await;
+    nowhere(&home, &[&status, &told], &running.stop().await, &lines);
+}
+
+#[tokio::test]
 async fn an_update_keeps_changes_and_drops_variables_by_name() {
     let home = TempHome::new();
     let out = home.user().join("environment");

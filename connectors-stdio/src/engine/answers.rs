@@ -21,7 +21,7 @@ pub(super) type Answer = Result<Box<RawValue>, RpcError>;
 pub(super) enum Silence {
     /// The engine says that the connection is over.
     Closed,
-    /// Either the engine could not write to the server, or a tool has failed in these words: the process shows which.
+    /// Either the engine could not reach the server, or a tool has failed in these words: the process shows which.
     Doubtful(String),
     Failed(TransportError),
 }
@@ -55,7 +55,7 @@ pub(super) async fn list(server: &mut McpServer) -> Result<Answer, Silence> {
         Err(error) => match own(&error, server.name(), "tools/list") {
             Some(Own::Rpc(error)) => Ok(Err(error)),
             Some(Own::TimedOut) => Err(timed_out(ENGINES_LIMIT)),
-            Some(Own::Closed | Own::Unwritten) => Err(Silence::Closed),
+            Some(Own::Closed | Own::Unreached) => Err(Silence::Closed),
             None => {
                 let why = connectors_core::text::display(&error, 500);
                 Err(Silence::Failed(TransportError::Malformed(why)))
@@ -93,7 +93,7 @@ pub(super) async fn call(
             Some(Own::Rpc(error)) => Ok(Err(error)),
             Some(Own::TimedOut) if began.elapsed() >= limit => Err(timed_out(limit)),
             Some(Own::Closed) => Err(Silence::Closed),
-            Some(Own::Unwritten) => Err(Silence::Doubtful(error)),
+            Some(Own::Unreached) => Err(Silence::Doubtful(error)),
             Some(Own::TimedOut) | None => Ok(tool_error(&error)),
         },
     }
@@ -114,8 +114,13 @@ enum Own {
     TimedOut,
     /// The server has closed its end.
     Closed,
-    /// The request could not be written.
-    Unwritten,
+    /// The request could not be written, or no process be started for it in the place of a dead one.
+    Unreached,
+}
+
+/// True if `error`, with which the engine has failed to start the server of this name, can be due to the end of its process.
+pub(super) fn is_lost(error: &str, name: &str) -> bool {
+    matches!(own(error, name, "initialize"), Some(Own::Closed | Own::Unreached))
 }
 
 /// All failures of the engine's are texts, its own and the servers' alike. `None` for what cannot be its own.
@@ -131,7 +136,9 @@ fn own(error: &str, name: &str, method: &str) -> Option<Own> {
     }
     let is_unwritten =
         ["write to MCP server: ", "write newline: ", "flush: "].iter().any(|own| error.starts_with(own));
-    is_unwritten.then_some(Own::Unwritten)
+    let is_unreached =
+        is_unwritten || error.starts_with(&format!("MCP session '{name}' is dead and reconnect failed: "));
+    is_unreached.then_some(Own::Unreached)
 }
 
 fn timed_out(limit: Duration) -> Silence {

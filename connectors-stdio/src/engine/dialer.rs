@@ -46,13 +46,13 @@ impl Dialer for EngineDialer {
     }
 
     async fn dial(&self, target: DialTarget) -> Result<Arc<dyn Transport>, TransportError> {
-        let program = prepared(&target)?;
+        let (program, redactor) = prepared(&target)?;
         let lifeline = Lifeline::new().map_err(|error| TransportError::NotStarted {
             reason: format!("no pipe: {error}"),
             source: Some(Box::new(error)),
         })?;
         let start = start(&target.definition, &program, &lifeline)?;
-        Ok(Arc::new(EngineTransport::new(start, lifeline, &target.limits)))
+        Ok(Arc::new(EngineTransport::new(start, redactor, lifeline, &target.limits)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod dialer;
+mod life;
 mod lifeline;
 mod transport;
 

@@ -1,7 +1,7 @@
 //! The transport over the engine's server type.
 
 use std::collections::HashMap;
-use std::sync::{Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,10 +12,17 @@ use connectors_core::transport::{
 };
 use connectors_core::{Limits, Transport, TransportError};
 use futures_util::{StreamExt, stream};
-use tokio::sync::{Mutex, watch};
+use tokio::net::unix::pipe;
+use tokio::sync::Mutex;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+use tracing::Instrument;
 
 use super::answers::{self, Answer, Silence};
-use super::lifeline::Lifeline;
+use super::life::{CLOSED, Life};
+use super::lifeline::{Lifeline, Watch};
+use crate::redact::Redactor;
+use crate::stderr::{self, LastLines};
 
 /// What the status says of connectors on this wire.
 const LIMITATIONS: &[&str] = &[
@@ -34,11 +41,14 @@ const LIMITATIONS: &[&str] = &[
 /// How long a process may take to be seen as ended after the engine has lost it.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// How long what a dead process has left in its standard error may take to read: all of it, unless something has escaped the guard.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// How long closing may take.
 const CLOSE: Duration = Duration::from_secs(5);
 
-/// A process to start.
-#[derive(Debug, Clone)]
+/// A process to start. Its variables hold secrets, so that it is not to be printed.
+#[derive(Clone)]
 pub(super) struct Start {
     pub(super) name: String,
     pub(super) command: String,
@@ -54,10 +64,12 @@ pub(super) struct Start {
 /// engine would start a dead server again by itself; here the connection ends with it, so that its connector knows.
 pub struct EngineTransport {
     start: Start,
+    redactor: Redactor,
     server: Mutex<Option<McpServer>>,
-    lifeline: StdMutex<Option<Lifeline>>,
-    /// Why the connection is over.
-    over: watch::Sender<Option<&'static str>>,
+    lifeline: SharedLifeline,
+    /// What watches over the process.
+    watching: OnceLock<AbortHandle>,
+    life: Life,
     limits: Limits,
 }
 
@@ -67,19 +79,27 @@ impl std::fmt::Debug for EngineTransport {
     }
 }
 
+/// `None` once all that was started has to end.
+#[derive(Clone)]
+struct SharedLifeline(Arc<StdMutex<Option<Lifeline>>>);
+
+impl SharedLifeline {
+    fn get(&self) -> MutexGuard<'_, Option<Lifeline>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl EngineTransport {
-    pub(super) fn new(start: Start, lifeline: Lifeline, limits: &Limits) -> Self {
+    pub(super) fn new(start: Start, redactor: Redactor, lifeline: Lifeline, limits: &Limits) -> Self {
         Self {
             start,
+            redactor,
             server: Mutex::new(None),
-            lifeline: StdMutex::new(Some(lifeline)),
-            over: watch::Sender::new(None),
+            lifeline: SharedLifeline(Arc::new(StdMutex::new(Some(lifeline)))),
+            watching: OnceLock::new(),
+            life: Life::new(),
             limits: limits.clone(),
         }
-    }
-
-    fn lifeline(&self) -> std::sync::MutexGuard<'_, Option<Lifeline>> {
-        self.lifeline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn initialize(&self) -> Result<Answer, TransportError> {
@@ -87,30 +107,32 @@ impl EngineTransport {
         if server.is_some() {
             return Ok(answers::initialized());
         }
-        let Some(watch) = self.lifeline().as_mut().and_then(Lifeline::watch) else {
+        let watched = self.lifeline.get().as_mut().and_then(Lifeline::watch);
+        let Some((watch, said)) = watched else {
             return Err(closed(CLOSED));
         };
-        let over = self.over.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                ended = watch.ended() => {
-                    if let Err(error) = ended {
-                        tracing::warn!(%error, "a server's process cannot be watched any more");
-                    }
-                    over.send_if_modified(|over| over.is_none() && over.replace("the server's process has ended").is_none());
-                }
-                // Closed or dropped.
-                () = over.closed() => {}
-            }
-        });
+        let span = tracing::debug_span!("stdio", connector = %self.start.name);
+        let (lifeline, redactor, life) = (self.lifeline.clone(), self.redactor.clone(), self.life.clone());
+        let watching = tokio::spawn(watch_over(watch, said, redactor, lifeline, life).instrument(span));
+        // Set once: the pipes are there once.
+        let _ = self.watching.set(watching.abort_handle());
         let Start { name, command, args, env, cwd } = self.start.clone();
-        let started = McpServer::start(McpServerConfig { name, command, args, env, cwd }).await;
-        let started = started.map_err(|error| {
-            let reason = connectors_core::text::display(&error, 500);
-            TransportError::Closed { reason: format!("the engine could not start the server: {reason}") }
-        })?;
-        *server = Some(started);
+        match McpServer::start(McpServerConfig { name, command, args, env, cwd }).await {
+            Ok(started) => *server = Some(started),
+            Err(error) => return Err(self.not_started(&error).await),
+        }
         Ok(answers::initialized())
+    }
+
+    /// What the process says of its end explains more than that the engine has lost it.
+    async fn not_started(&self, error: &str) -> TransportError {
+        if answers::is_lost(error, &self.start.name)
+            && let Some(reason) = self.life.over_soon(SETTLE).await
+        {
+            return closed(&reason);
+        }
+        let reason = connectors_core::text::display(error, 500);
+        TransportError::Closed { reason: format!("the engine could not start the server: {reason}") }
     }
 
     async fn answer(&self, request: &OutgoingRequest) -> Result<Answer, TransportError> {
@@ -129,8 +151,8 @@ impl EngineTransport {
         }
         let mut server = self.server.lock().await;
         // Asked again: it may have ended while another call had it, and the engine would start it anew.
-        if let Some(reason) = *self.over.borrow() {
-            return Err(closed(reason));
+        if !self.life.is_on() {
+            return Err(closed(&self.life.over().await));
         }
         let server = server.as_mut().ok_or_else(|| closed("the conversation has not begun"))?;
         let answer = match &*request.method {
@@ -141,23 +163,16 @@ impl EngineTransport {
             Ok(answer) => self.within_limits(answer),
             Err(Silence::Failed(error)) => Err(error),
             Err(Silence::Closed) => {
-                let ended = self.settled().await;
-                self.over.send_if_modified(|over| over.is_none() && over.replace(LOST).is_none());
-                Err(closed(ended.unwrap_or(LOST)))
+                let ended = self.life.over_soon(SETTLE).await;
+                self.life.end(LOST);
+                Err(closed(ended.as_deref().unwrap_or(LOST)))
             }
             // If it was the engine after all, it ends the process before it starts another one, and the connection ends with it.
-            Err(Silence::Doubtful(text)) => match self.settled().await {
-                Some(reason) => Err(closed(reason)),
+            Err(Silence::Doubtful(text)) => match self.life.over_soon(SETTLE).await {
+                Some(reason) => Err(closed(&reason)),
                 None => self.within_limits(answers::tool_error(&text)),
             },
         }
-    }
-
-    /// Why the connection is over, if the process is seen as ended soon.
-    async fn settled(&self) -> Option<&'static str> {
-        let mut over = self.over.subscribe();
-        let over = tokio::time::timeout(SETTLE, over.wait_for(Option::is_some)).await;
-        over.ok()?.ok().and_then(|over| *over)
     }
 
     fn within_limits(&self, answer: Answer) -> Result<Answer, TransportError> {
@@ -172,19 +187,35 @@ impl EngineTransport {
     }
 }
 
-const CLOSED: &str = "the connection was closed";
 const LOST: &str = "the engine has lost the server";
 
 fn closed(reason: &str) -> TransportError {
     TransportError::Closed { reason: reason.to_owned() }
 }
 
-/// Waits for the end; returns its reason.
-async fn end(mut over: watch::Receiver<Option<&'static str>>) -> &'static str {
-    match over.wait_for(Option::is_some).await {
-        Ok(over) => over.unwrap_or(CLOSED),
-        Err(_) => CLOSED,
+/// Reads the standard error of the process and waits for its end, with which the connection ends.
+async fn watch_over(
+    watch: Watch,
+    said: pipe::Receiver,
+    redactor: Redactor,
+    lifeline: SharedLifeline,
+    life: Life,
+) {
+    let last_lines = LastLines::default();
+    // Ends with this task.
+    let mut drain = JoinSet::new();
+    drain.spawn(stderr::drain(said, redactor, last_lines.clone()).in_current_span());
+    if let Err(error) = watch.ended().await {
+        tracing::warn!(%error, "a server's process cannot be watched any more");
     }
+    life.is_ending();
+    let retired = lifeline.get().as_mut().map_or(Ok(()), Lifeline::retire);
+    if let Err(error) = retired {
+        tracing::debug!(%error, "what the server's process has started is not killed yet");
+    }
+    let _ = timeout(LAST_WORDS, drain.join_next()).await;
+    let words = last_lines.last_words().map(|words| format!("; its last words: {words}")).unwrap_or_default();
+    life.end(&format!("the server's process has ended{words}"));
 }
 
 #[async_trait]
@@ -197,22 +228,22 @@ impl Transport for EngineTransport {
         let id: RequestId = request.id.clone();
         let outcome = tokio::select! {
             answer = self.answer(&request) => answer?,
-            reason = end(self.over.subscribe()) => return Err(closed(reason)),
+            reason = self.life.over() => return Err(closed(&reason)),
         };
         Ok(stream::iter([Ok(Incoming::Response { id: Some(id), outcome })]).boxed())
     }
 
     async fn notify(&self, _: OutgoingNotification) -> Result<(), TransportError> {
-        match *self.over.borrow() {
-            Some(reason) => Err(closed(reason)),
+        match self.life.reason() {
+            Some(reason) => Err(closed(&reason)),
             // The engine sends none but its own.
             None => Ok(()),
         }
     }
 
     fn incoming(&self) -> IncomingStream {
-        let over = self.over.subscribe();
-        stream::once(async move { Err(closed(end(over).await)) }).boxed()
+        let over = self.life.over();
+        stream::once(async move { Err(closed(&over.await)) }).boxed()
     }
 
     fn limitations(&self) -> &'static [&'static str] {
@@ -220,7 +251,7 @@ impl Transport for EngineTransport {
     }
 
     async fn close(&self) {
-        self.over.send_if_modified(|over| over.is_none() && over.replace(CLOSED).is_none());
+        self.life.end(CLOSED);
         // Whoever has the server gives it back now.
         let shut = async {
             if let Some(server) = self.server.lock().await.take() {
@@ -230,12 +261,16 @@ impl Transport for EngineTransport {
         if tokio::time::timeout(CLOSE, shut).await.is_err() {
             tracing::warn!(name = %self.start.name, "a server of the engine's did not end in time");
         }
-        drop(self.lifeline().take());
+        drop(self.lifeline.get().take());
     }
 }
 
 impl Drop for EngineTransport {
     fn drop(&mut self) {
-        self.over.send_replace(Some(CLOSED));
+        self.life.end(CLOSED);
+        drop(self.lifeline.get().take());
+        if let Some(watching) = self.watching.get() {
+            watching.abort();
+        }
     }
 }

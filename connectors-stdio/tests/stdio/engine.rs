@@ -14,7 +14,9 @@ use connectors_core::protocol::Incoming;
 use connectors_core::transport::{
     DialTarget, IncomingStream, OutgoingNotification, OutgoingRequest, ReplyStream, Traits,
 };
-use connectors_core::{Dialer, Limits, StaticHeaders, Trace, Transport, TransportError};
+use connectors_core::{
+    ConnectorDefinition, Dialer, Limits, SecretVariable, StaticHeaders, Trace, Transport, TransportError,
+};
 use connectors_stdio::EngineDialer;
 use futures_util::StreamExt;
 use serde_json::value::to_raw_value;
@@ -65,14 +67,23 @@ impl Transport for AsTools {
 /// The tool that fails with the text that it is given.
 const FAIL: &str = "fail";
 
-/// A server that is connected, and past `initialize`.
-async fn connected(limits: Limits) -> Arc<dyn Transport> {
-    let mut definition = support::myself("engine::tools_of_the_scripted_peer", "peer of the engine");
+async fn dialled(
+    mut definition: ConnectorDefinition,
+    limits: Limits,
+    secret: &[(&str, &str)],
+) -> Arc<dyn Transport> {
     definition.engine = true;
     assert!(EngineDialer::new().serves(&definition));
     let authorizer = Arc::new(StaticHeaders::default());
     let target = DialTarget::new(Arc::new(definition), authorizer, Arc::new(limits), Trace::default());
-    let wire = EngineDialer::new().dial(target).await.unwrap();
+    let secret = secret.iter().map(|(name, value)| SecretVariable::new(*name, *value)).collect();
+    EngineDialer::new().dial(target.with_environment(secret)).await.unwrap()
+}
+
+/// A server that is connected, and past `initialize`.
+async fn connected(limits: Limits) -> Arc<dyn Transport> {
+    let definition = support::myself("engine::tools_of_the_scripted_peer", "peer of the engine");
+    let wire = dialled(definition, limits, &[]).await;
     support::result(&*wire, request(0, "initialize")).await.unwrap();
     wire
 }
@@ -179,7 +190,12 @@ async fn closing_ends_a_call_that_is_open_and_those_that_wait_for_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tool_that_fails_in_the_engines_words_is_a_tool_that_fails() {
     let wire = connected(Limits::default()).await;
-    let words = ["flush: no water", "write to MCP server: no ink", "MCP request 'tools/call' timed out"];
+    let words = [
+        "flush: no water",
+        "write to MCP server: no ink",
+        "MCP request 'tools/call' timed out",
+        "MCP session 'local' is dead and reconnect failed: no way",
+    ];
     for (id, text) in (1..).zip(words) {
         let params = json!({"name": FAIL, "arguments": {"text": text}});
         let outcome = support::result(&*wire, calling(id, "tools/call", params)).await.unwrap();
@@ -199,5 +215,67 @@ async fn a_call_out_of_time_names_the_limit_that_it_had() {
         panic!("an answer that was never sent");
     };
     assert!(matches!(error, TransportError::TimedOut { limit: told, .. } if told == limit), "{error:?}");
+    wire.close().await;
+}
+
+/// Two lines, of which a server says both.
+const KEY: &str = "MIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n";
+
+/// A shell script as a server of the engine's, with [`KEY`] as a secret and a variable of its own.
+async fn sh(script: &str) -> Arc<dyn Transport> {
+    let definition = support::definition("sh", &["-c", script], &[("OWN", "canary-4711")]);
+    dialled(definition, Limits::default(), &[("KEY", KEY)]).await
+}
+
+/// Of one that exits at once.
+async fn end(script: &str) -> String {
+    let wire = sh(script).await;
+    let mut incoming = wire.incoming();
+    let error = support::result(&*wire, request(0, "initialize")).await.unwrap_err().to_string();
+    assert_eq!(incoming.next().await.unwrap().unwrap_err().to_string(), error);
+    wire.close().await;
+    error
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_exits_at_once_says_why_without_its_secrets() {
+    let script = r#"printf '\033[31mbad key\n%s%s' "$KEY" "$OWN" >&2; exit 1"#;
+    let expected = "the server's process has ended; its last words: [31mbad key [redacted]";
+    assert_eq!(end(script).await, expected);
+    assert_eq!(end("exit 0").await, "the server's process has ended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_server_has_started_is_killed_and_does_not_keep_its_last_words() {
+    let before = std::time::Instant::now();
+    let expected = "the server's process has ended; its last words: no [redacted]";
+    assert_eq!(end(r#"sleep 1000 & echo "no $OWN" >&2; exit 1"#).await, expected);
+    assert!(before.elapsed() < std::time::Duration::from_secs(60));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_dies_of_a_call_says_why_without_its_secrets() {
+    let wire = sh(r#"
+        read -r _; echo '{"jsonrpc":"2.0","id":1,"result":{}}'
+        read -r _; read -r _; printf 'no more\n%s' "$KEY" >&2; exit 1
+    "#)
+    .await;
+    support::result(&*wire, request(0, "initialize")).await.unwrap();
+    let call = calling(1, "tools/call", json!({"name": "ask", "arguments": {}}));
+    let expected = "the server's process has ended; its last words: no more [redacted]";
+    assert_eq!(support::result(&*wire, call).await.unwrap_err().to_string(), expected);
+    let later = calling(2, "tools/call", json!({"name": "ask", "arguments": {}}));
+    assert_eq!(support::result(&*wire, later).await.unwrap_err().to_string(), expected);
+    wire.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_on_standard_error_stops_no_server_of_the_engines() {
+    let wire = sh(r#"
+        head -c 3000000 /dev/zero | tr '\0' 'x' >&2; yes | head -n 200000 >&2
+        read -r _; echo '{"jsonrpc":"2.0","id":1,"result":{}}'; read -r _; read -r _
+    "#)
+    .await;
+    support::result(&*wire, request(0, "initialize")).await.unwrap();
     wire.close().await;
 }

@@ -139,6 +139,17 @@ async fn secret_variables_count_before_the_definitions_and_are_not_in_the_last_w
 }
 
 #[tokio::test]
+async fn a_secret_of_several_lines_is_not_in_the_last_words() {
+    let key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----\n";
+    let script = r#"printf 'bad key\n%s' "$KEY" >&2; exit 1"#;
+    let wire = dial_with(definition("sh", &["-c", script], &[]), Limits::default(), &[("KEY", key)]).await;
+    assert_eq!(
+        result(&*wire.unwrap(), request(1, "ask")).await.unwrap_err().to_string(),
+        "the process exited with status 1 before answering; its last words: bad key [redacted]"
+    );
+}
+
+#[tokio::test]
 async fn secret_variables_arrive_as_they_are() {
     let script = server(r#"printf '%s|%s' "$KEY" "$LOG""#);
     let definition = definition("sh", &["-c", &script], &[("KEY", "old"), ("LOG", "debug")]);

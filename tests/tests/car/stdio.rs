@@ -5,10 +5,10 @@ use std::sync::Arc;
 use connectors_core::manager::{CallRequest, NewConnector};
 use connectors_core::{ConnectorManager, Slug, StateName, StdioCommand};
 use connectors_stdio::{EngineDialer, StdioDialer};
-use connectors_tests::TempHome;
 use connectors_tests::daemon::is_alive;
 use connectors_tests::deadline::poll;
 use connectors_tests::mcp_server::stdio::StdioScript;
+use connectors_tests::{Daemon, TempHome};
 use serde_json::{Value, json};
 
 use crate::daemon::start;
@@ -101,6 +101,36 @@ async fn a_server_of_the_engines_gets_its_variables_and_not_the_hosts() {
     assert!(seen.lines().any(|line| line == "OWN=value"), "{seen}");
     assert!(!seen.contains("CARGO_MANIFEST_DIR"), "{seen}");
     manager.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_a_server_of_the_engines_says_is_logged_and_told_without_its_secrets() {
+    let lines = ["MIIEvQIBADANBgkqhkiG9w0B", "AQEFAASCBKcwggSjAgEAAoIB"];
+    let plain = "a value of the file's";
+    let home = TempHome::new();
+    let daemon = Daemon::new(env!("CARGO_BIN_EXE_daemon-under-test")).with_variable("RUST_LOG", "trace");
+    let daemon = daemon.start(&home).await;
+    let client = daemon.client().await;
+    let script = r#"printf 'bad key\n%s%s' "$T_KEY" "$T_TEXT" >&2; exec "$0" "$1""#;
+    let dying = StdioScript { exit_at_once: Some(3), ..StdioScript::legacy(&[]) };
+    let StdioCommand { command, args, .. } = command(&dying);
+    let params = json!({
+        "name": "Local", "command": "/bin/sh", "args": ["-c", script, command, args[0]], "engine": true,
+        "env": {"T_TEXT": plain}, "secret_env": {"T_KEY": lines.map(|line| format!("{line}\n")).concat()},
+    });
+    client.must("connectors.add_stdio", params).await;
+    let status = poll("the end of the server", async || {
+        let status = client.must("connectors.list", json!({})).await["connectors"][0].clone();
+        (!status["last_error"].is_null()).then_some(status)
+    })
+    .await;
+    let error = status["last_error"].as_str().unwrap();
+    assert!(error.contains("its last words: bad key [redacted]"), "{error}");
+    let log = daemon.stop().await;
+    assert!(log.lines().any(|line| line.contains("connectors_stdio::server: bad key")), "{log}");
+    for secret in lines.into_iter().chain([plain]) {
+        assert_eq!(log.lines().find(|line| line.contains(secret)), None, "the log holds a value");
+    }
 }
 
 #[tokio::test]

@@ -8,16 +8,14 @@ use connectors_core::car::{CarBridge, GovernedCalls, GovernedError};
 use connectors_core::manager::{CallRequest, CallResult};
 use connectors_core::{ConnectorError, ConnectorManager, Slug};
 
-use self::log::Bounds;
+use self::log::{Bounds, Logged};
 use crate::error::ErrorObject;
 
+mod journal;
 mod log;
 
 /// Names the file that the event log is kept in, whole; without it, the log is in memory. It holds the arguments of calls.
 const JOURNAL: &str = "CONNECTORS_CAR_JOURNAL";
-
-/// Spans that are kept at most before the older half of them goes: the log itself keeps all.
-const SPANS: usize = 4_000;
 
 /// A runtime with the connectors of one manager. Cloning is cheap.
 #[derive(Clone)]
@@ -65,17 +63,8 @@ impl Governance {
     }
 
     pub(crate) async fn call_tool(&self, request: CallRequest) -> Result<CallResult, ErrorObject> {
-        let arguments = self.bounds.as_ref().map_or(0, |_| log::size(&request.arguments));
-        let outcome = self.calls.call_tool(request).await;
-        let mut log = self.runtime().log.lock().await;
-        if let Some(bounds) = &self.bounds {
-            bounds.keep(&mut log, arguments);
-        }
-        if log.span_len() > SPANS {
-            log.truncate_spans_keep_last(SPANS / 2);
-        }
-        drop(log);
-        Ok(outcome?)
+        let _logged = Logged::new(&self.runtime().log, self.bounds.as_ref(), &request.arguments);
+        Ok(self.calls.call_tool(request).await?)
     }
 
     pub(crate) async fn deny(&self, rule: &str, target: Slug) {

@@ -12,6 +12,7 @@ use super::record::Recorder;
 use super::runtime::{Attached, RuntimeTools};
 use super::session::ConnectorSession;
 use super::tools::Permissions;
+use crate::manager::weak::WeakManager;
 use crate::manager::{ConnectorManager, Route};
 use crate::names::Slug;
 use crate::observer::RouteObserver;
@@ -27,6 +28,9 @@ struct Recording {
 /// The connectors of one manager in any number of runtimes. Cloning is cheap; all clones are the same bridge.
 ///
 /// Lists follow the routes for as long as the bridge, or an executor made by it, lives. What is attached is not kept alive.
+///
+/// The manager is kept alive by the bridge, and by each executor and [`session`](Self::session) made by it; not by what is
+/// attached, by a log that is recorded into, or by a rule.
 #[derive(Clone)]
 pub struct CarBridge {
     names: Names,
@@ -83,14 +87,15 @@ impl CarBridge {
     }
 
     /// Keeps sessions and routes of an `McpToolExecutor` in step, and so of all that share them. Servers that the host has added
-    /// stay as they are; one under the slug of a connector keeps that connector's tools out.
+    /// stay as they are; one under the slug of a connector keeps that connector's tools out. Once the manager is no more, the
+    /// sessions refuse every call.
     pub async fn attach_mcp(&self, executor: &Arc<McpToolExecutor>) {
-        self.names.listing.follow(McpRoutes::of(executor, self.names.clone())).await;
+        self.names.listing.follow(McpRoutes::of(executor, self.manager().downgrade())).await;
     }
 
     /// One connector as a session of the engine's.
     pub fn session(&self, slug: &Slug) -> ConnectorSession {
-        ConnectorSession::new(self.names.clone(), slug.clone())
+        ConnectorSession::new(self.manager().clone(), slug.clone())
     }
 
     /// Records in an event log which tools can be called and which definitions have changed. A log is recorded into once, however
@@ -116,8 +121,8 @@ impl CarBridge {
         }
     }
 
-    pub(super) fn names(&self) -> Names {
-        self.names.clone()
+    pub(super) fn owners(&self) -> Owners {
+        Owners { manager: self.manager().downgrade(), listing: Arc::clone(&self.names.listing) }
     }
 
     pub(super) fn recorder(&self, log: &Arc<AsyncMutex<EventLog>>) -> Recorder {
@@ -169,8 +174,21 @@ impl Names {
 
     /// The connector that a name belongs to; for one that is not routed any more, the one that it belonged to.
     pub(super) fn owner(&self, canonical: &str) -> Option<Slug> {
-        match self.manager.routes().by_name(canonical) {
-            Some(route) => Some(route.slug.clone()),
+        self.route(canonical).map(|route| route.slug.clone()).or_else(|| self.listing.owner(canonical))
+    }
+}
+
+/// Whose names are, for what may outlive the manager, which it does not keep alive.
+pub(super) struct Owners {
+    manager: WeakManager,
+    listing: Arc<Listing>,
+}
+
+impl Owners {
+    /// As [`Names::owner`]; once the manager is no more, the connector that a name belonged to.
+    pub(super) fn of(&self, canonical: &str) -> Option<Slug> {
+        match self.manager.upgrade() {
+            Some(manager) => Names { manager, listing: Arc::clone(&self.listing) }.owner(canonical),
             None => self.listing.owner(canonical),
         }
     }

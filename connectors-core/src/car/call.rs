@@ -7,6 +7,7 @@ use std::time::Duration;
 use car_ir::ToolFailure;
 use serde_json::Value;
 
+use super::digits;
 use super::result::{self, ResultShape};
 use crate::error::ConnectorError;
 use crate::manager::{CallRequest, CallResult, ConnectorManager, Route};
@@ -60,12 +61,22 @@ pub(super) struct Expectation<'a> {
     action: String,
 }
 
+/// What an awaited call came to.
+pub(super) enum Ended {
+    /// It was never dispatched.
+    Unsent(CallRequest),
+    /// It was dispatched, and given up before it was over.
+    GivenUp,
+    Called(Result<CallResult, ConnectorError>),
+}
+
 impl Expectation<'_> {
-    /// What the call came to; `None` if it was never dispatched.
-    pub(super) fn outcome(self) -> Option<Result<CallResult, ConnectorError>> {
-        match self.awaited.slots().remove(&self.action)? {
-            Slot::Outcome(outcome) => Some(outcome),
-            Slot::Request(_) | Slot::UnderWay => None,
+    /// What the call came to.
+    pub(super) fn ended(self) -> Ended {
+        match self.awaited.slots().remove(&self.action) {
+            Some(Slot::Request(request)) => Ended::Unsent(request),
+            Some(Slot::Outcome(outcome)) => Ended::Called(outcome),
+            Some(Slot::UnderWay) | None => Ended::GivenUp,
         }
     }
 }
@@ -77,39 +88,39 @@ impl Drop for Expectation<'_> {
 }
 
 /// Calls the tool of a route. Dropping the future cancels the call at the server.
+///
+/// Integers that the engine does not take are rounded in the output: it would report a call failed that had its effect.
 pub(super) async fn call(
     manager: &ConnectorManager,
     route: &Route,
-    arguments: &Value,
+    arguments: Value,
     timeout: Option<Duration>,
     shape: ResultShape,
 ) -> Result<Value, ToolFailure> {
-    let mut request = CallRequest::new(route.slug.clone(), route.tool.name.as_str(), arguments.clone());
+    let mut request = CallRequest::new(route.slug.clone(), route.tool.name.as_str(), arguments);
     request.timeout = timeout;
-    let outcome = manager.call_tool(request).await;
-    shaped(&outcome, shape)
+    let outcome = manager.call_tool(request).await.map_err(|error| result::failure(&error))?;
+    let mut output = result::output(&outcome.outcome, shape).map_err(ToolFailure::ordinary)?;
+    digits::replace_large(&mut output, digits::rounded);
+    Ok(output)
 }
 
-/// As [`call`], where somebody waits for the whole outcome of this action; `None` where nobody does.
+/// As [`call`], where somebody waits for the whole outcome of this action; `None` where nobody does. Nobody reads the output then,
+/// which is `null`.
 pub(super) async fn call_awaited(
     manager: &ConnectorManager,
     route: &Route,
     awaited: &Awaited,
     action: &str,
-    shape: ResultShape,
 ) -> Option<Result<Value, ToolFailure>> {
     let request = awaited.take_request(action, &route.slug, &route.tool.name)?;
     let outcome = manager.call_tool(request).await;
-    let output = shaped(&outcome, shape);
-    awaited.put(action, outcome);
-    Some(output)
-}
-
-fn shaped(outcome: &Result<CallResult, ConnectorError>, shape: ResultShape) -> Result<Value, ToolFailure> {
-    match outcome {
-        Ok(result) => result::output(&result.outcome, shape).map_err(ToolFailure::ordinary),
+    let verdict = match &outcome {
+        Ok(result) => result::verdict(&result.outcome).map_err(ToolFailure::ordinary),
         Err(error) => Err(result::failure(error)),
-    }
+    };
+    awaited.put(action, outcome);
+    Some(verdict.map(|()| Value::Null))
 }
 
 /// A milliseconds budget as the engine has it. None at all is no time, not no limit.
@@ -142,17 +153,24 @@ mod tests {
         assert!(awaited.take_request("a", &one, "t").is_some());
         assert!(awaited.take_request("a", &one, "t").is_none());
         awaited.put("a", Err(ConnectorError::NotFound(one.clone())));
-        assert!(matches!(expectation.outcome(), Some(Err(ConnectorError::NotFound(slug))) if slug == one));
+        assert!(
+            matches!(expectation.ended(), Ended::Called(Err(ConnectorError::NotFound(slug))) if slug == one)
+        );
         assert!(awaited.slots().is_empty());
     }
 
     #[test]
-    fn what_was_never_dispatched_has_no_outcome_and_leaves_nothing() {
+    fn what_was_never_dispatched_is_given_back_and_leaves_nothing() {
         let (awaited, one) = (Awaited::default(), Slug::verbatim("one"));
-        let expect =
-            |action: &str| awaited.expect(action.to_owned(), CallRequest::new(one.clone(), "t", Value::Null));
-        assert!(expect("a").outcome().is_none());
+        let arguments = serde_json::json!({"text": "x"});
+        let expect = |action: &str| {
+            awaited.expect(action.to_owned(), CallRequest::new(one.clone(), "t", arguments.clone()))
+        };
+        assert!(matches!(expect("a").ended(), Ended::Unsent(request) if request.arguments == arguments));
         drop(expect("b"));
+        let given_up = expect("c");
+        assert!(awaited.take_request("c", &one, "t").is_some());
+        assert!(matches!(given_up.ended(), Ended::GivenUp));
         assert!(awaited.slots().is_empty());
     }
 }

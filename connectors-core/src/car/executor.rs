@@ -100,10 +100,10 @@ impl ConnectorExecutor {
             return Some(Err(denied));
         }
         let manager = self.names.manager();
-        if let Some(output) = call::call_awaited(manager, &route, &self.awaited, action, self.shape).await {
+        if let Some(output) = call::call_awaited(manager, &route, &self.awaited, action).await {
             return Some(output);
         }
-        Some(call::call(manager, &route, arguments, call::budget(timeout_ms), self.shape).await)
+        Some(call::call(manager, &route, arguments.clone(), call::budget(timeout_ms), self.shape).await)
     }
 
     fn fallback(&self, tool: &str) -> Result<&Arc<dyn ToolExecutor>, String> {

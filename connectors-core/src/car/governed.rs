@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::bridge::CarBridge;
-use super::call::Awaited;
+use super::call::{Awaited, Ended};
 use super::proposed;
 use super::record::Recorder;
 use crate::error::ConnectorError;
@@ -41,7 +41,8 @@ pub enum GovernedError {
 ///
 /// The engine runs one proposal at a time on each state, so that a server that hangs would hold up all others. Each call is
 /// therefore run by a runtime with a state of its own, which has the tools, the policies, the limits and the log in common with
-/// the one that is given. What that one keeps to itself (capabilities, budgets, admission gates) does not hold for calls.
+/// the one that is given. What that one keeps to itself (capabilities, budgets, admission gates, cached results) does not hold for
+/// calls. The output of such an action is `null`: the result goes to the caller alone.
 pub struct GovernedCalls {
     bridge: CarBridge,
     runtime: Arc<Runtime>,
@@ -84,7 +85,6 @@ impl GovernedCalls {
         lane.tools = Arc::clone(&runtime.tools);
         lane.registry = Arc::clone(&runtime.registry);
         lane.rate_limiter = Arc::clone(&runtime.rate_limiter);
-        lane.result_cache = Arc::clone(&runtime.result_cache);
         lane.with_executor(Arc::clone(&self.executor))
     }
 
@@ -97,6 +97,7 @@ impl GovernedCalls {
     /// call at the server.
     pub async fn call_tool(&self, request: CallRequest) -> Result<CallResult, GovernedError> {
         let (slug, tool) = (request.slug.clone(), request.tool.clone());
+        let request = self.manager().claim(request)?;
         let route = match self.manager().route_of(&request).await {
             Ok(route) => route,
             Err(error) => {
@@ -108,13 +109,12 @@ impl GovernedCalls {
             // Listed in a moment: the change that brought the route is not over.
             self.manager().routes_settled().await;
         }
-        let (arguments, call_id) = (request.arguments.clone(), request.call_id.clone());
         let mut action = Action::new(ActionType::ToolCall);
         // Who finds it out could have the call made by an action of his own.
         action.id = format!("connectors-call-{:032x}", rand::random::<u128>());
         action.tool = Some(route.canonical.to_string());
         let validator = route.tool.validator().ok().map(Arc::as_ref);
-        if let Value::Object(arguments) = proposed::arguments(validator, &arguments) {
+        if let Value::Object(arguments) = proposed::arguments(validator, &request.arguments) {
             action.parameters = arguments.into_iter().collect();
         }
         let expected = self.awaited.expect(action.id.clone(), request);
@@ -123,11 +123,13 @@ impl GovernedCalls {
         let lane = self.lane();
         let executed: BoxFuture<'_, ProposalResult> = lane.execute(&proposal).boxed();
         let result = executed.await;
-        if let Some(outcome) = expected.outcome() {
-            return Ok(outcome?);
-        }
+        let request = match expected.ended() {
+            Ended::Called(outcome) => return Ok(outcome?),
+            Ended::GivenUp => return Err(ConnectorError::Cancelled { slug }.into()),
+            Ended::Unsent(request) => request,
+        };
         // The runtime's words are for models. Where the manager would refuse as well, its error says more.
-        if let Err(error) = self.manager().check_call(&slug, &tool, &arguments) {
+        if let Err(error) = self.manager().check_call(&slug, &tool, &request.arguments) {
             self.record_refusal(&slug, &tool, &error);
             return Err(error.into());
         }
@@ -135,6 +137,9 @@ impl GovernedCalls {
         let is_refusal = refused.as_ref().is_none_or(|result| result.status != ActionStatus::Succeeded);
         let reason = refused.and_then(|result| result.error).filter(|_| is_refusal);
         let reason = reason.unwrap_or_else(|| "it was not dispatched".to_owned());
+        // Whoever hears of it may use the id again.
+        let call_id = request.call_id.clone();
+        drop(request);
         // The reason may quote the arguments, and so is for the caller alone.
         let told = EventKind::CallRefused {
             call_id,

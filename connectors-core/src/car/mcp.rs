@@ -7,18 +7,18 @@ use async_trait::async_trait;
 use car_engine::{McpSession, McpToolExecutor};
 use tokio::sync::Mutex;
 
-use super::bridge::Names;
 use super::listing::List;
 use super::session::ConnectorSession;
 use crate::manager::Route;
+use crate::manager::weak::WeakManager;
 use crate::names::Slug;
 
 type Session = Arc<Mutex<dyn McpSession>>;
 
-/// The sessions and routes of an executor that are connectors'.
+/// The sessions and routes of an executor that are connectors'. Neither it nor the manager is kept alive.
 pub(super) struct McpRoutes {
     executor: Weak<McpToolExecutor>,
-    names: Names,
+    manager: WeakManager,
     connectors: HashMap<Slug, Connected>,
 }
 
@@ -28,8 +28,8 @@ struct Connected {
 }
 
 impl McpRoutes {
-    pub(super) fn of(executor: &Arc<McpToolExecutor>, names: Names) -> Self {
-        Self { executor: Arc::downgrade(executor), names, connectors: HashMap::new() }
+    pub(super) fn of(executor: &Arc<McpToolExecutor>, manager: WeakManager) -> Self {
+        Self { executor: Arc::downgrade(executor), manager, connectors: HashMap::new() }
     }
 
     /// The session of a connector under its slug; `None` where a server of the host's own has the name.
@@ -40,7 +40,7 @@ impl McpRoutes {
                 return None;
             }
             let session: Session =
-                Arc::new(Mutex::new(ConnectorSession::new(self.names.clone(), slug.clone())));
+                Arc::new(Mutex::new(ConnectorSession::lent(self.manager.clone(), slug.clone())));
             executor.add_session(slug.as_str(), Arc::clone(&session)).await;
             self.connectors.insert(slug.clone(), Connected { session, routes: HashSet::new() });
         }

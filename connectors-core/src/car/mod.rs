@@ -7,10 +7,11 @@
 //!
 //! `tools` (what a route is to a registry), `listing` (who lists what, and when), `runtime` and `mcp` (the two kinds of lists),
 //! `executor`, `call`, `result` and `stream` (dispatch), `session` (connectors as the engine's own MCP sessions), `policy` and
-//! `record` (governance), `governed` and `proposed` (single calls through a runtime).
+//! `record` (governance), `governed` and `proposed` (single calls through a runtime), `digits` (integers that the engine does not take).
 
 mod bridge;
 mod call;
+mod digits;
 mod executor;
 mod governed;
 mod listing;

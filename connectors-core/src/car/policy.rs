@@ -45,11 +45,11 @@ impl CarBridge {
     /// The check of such a rule alone, for a host that registers it elsewhere: for one session, say. The runtime asks it once for each
     /// action, not again before a retry.
     pub fn denial(&self, runtime: &Runtime, rule: &str, target: Slug) -> PolicyCheck {
-        let (names, recorder, rule) = (self.names(), self.recorder(&runtime.log), rule.to_owned());
+        let (owners, recorder, rule) = (self.owners(), self.recorder(&runtime.log), rule.to_owned());
         let attached = self.attached(runtime);
         Box::new(move |action, _| {
             let tool = action.tool.as_deref()?;
-            if names.owner(tool)? != target || attached.is_crowded_out(tool) {
+            if owners.of(tool)? != target || attached.is_crowded_out(tool) {
                 return None;
             }
             recorder.denied(&target, &action.id, tool, &rule);

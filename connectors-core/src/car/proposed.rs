@@ -1,58 +1,43 @@
 //! The arguments of a call as its proposal carries them. The call itself is made with the caller's own.
 
-use serde_json::{Number, Value};
+use std::borrow::Cow;
 
+use serde_json::Value;
+
+use super::digits;
 use crate::schema::Validator;
-
-/// The largest integer that the engine digests: beyond it not every JSON reader has all digits.
-const LARGEST: i64 = (1 << 53) - 1;
 
 /// A copy that the engine accepts wherever the schema accepts the arguments: without the `null`s that count as absent, and with
 /// rounded numbers in place of integers that have too many digits.
 pub(super) fn arguments(validator: Option<&Validator>, arguments: &Value) -> Value {
-    let accepted =
-        validator.and_then(|validator| validator.forgiven(arguments)).unwrap_or_else(|| arguments.clone());
-    let mut rounded = accepted.clone();
-    if !replace_large(&mut rounded, rounded_number) {
-        return accepted;
+    let accepted = match validator {
+        // Looking is cheaper than what `forgiven` does.
+        Some(validator) if has_null(arguments) => {
+            validator.forgiven(arguments).map_or(Cow::Borrowed(arguments), Cow::Owned)
+        }
+        _ => Cow::Borrowed(arguments),
+    };
+    if !digits::has_large(&accepted) {
+        return accepted.into_owned();
     }
-    if validator.is_some_and(|validator| !validator.is_valid(&rounded)) {
-        // As where the schema's bound is between the number and the rounded one.
-        let mut bounded = accepted;
-        replace_large(&mut bounded, bounded_number);
-        return bounded;
+    let mut rounded = Value::clone(&accepted);
+    digits::replace_large(&mut rounded, digits::rounded);
+    if validator.is_none_or(|validator| validator.is_valid(&rounded)) {
+        return rounded;
     }
-    rounded
+    // As where the schema's bound is between the number and the rounded one.
+    let mut bounded = accepted.into_owned();
+    digits::replace_large(&mut bounded, digits::bounded);
+    bounded
 }
 
-fn rounded_number(number: &Number) -> Number {
-    number.as_f64().and_then(Number::from_f64).unwrap_or_else(|| bounded_number(number))
-}
-
-fn bounded_number(number: &Number) -> Number {
-    // What is no `i64` is larger than any.
-    number.as_i64().unwrap_or(i64::MAX).clamp(-LARGEST, LARGEST).into()
-}
-
-/// True if there was any.
-fn replace_large(value: &mut Value, by: fn(&Number) -> Number) -> bool {
+fn has_null(value: &Value) -> bool {
     match value {
-        Value::Number(number) if is_large(number) => {
-            *number = by(number);
-            true
-        }
-        Value::Array(items) => {
-            items.iter_mut().fold(false, |replaced, item| replace_large(item, by) | replaced)
-        }
-        Value::Object(members) => {
-            members.values_mut().fold(false, |replaced, member| replace_large(member, by) | replaced)
-        }
+        Value::Null => true,
+        Value::Array(items) => items.iter().any(has_null),
+        Value::Object(members) => members.values().any(has_null),
         _ => false,
     }
-}
-
-fn is_large(number: &Number) -> bool {
-    !number.is_f64() && number.as_i64().is_none_or(|number| !(-LARGEST..=LARGEST).contains(&number))
 }
 
 #[cfg(test)]

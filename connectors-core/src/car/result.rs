@@ -21,20 +21,26 @@ pub enum ResultShape {
     Whole,
 }
 
-/// A result as an action's output. A failure of the tool's own (`isError`) is an error with the beginning of the tool's text.
+/// A result as an action's output. A failure of the tool's own (`isError`) is an error, as [`verdict`] has it.
 pub(super) fn output(outcome: &ToolOutcome, shape: ResultShape) -> Result<Value, String> {
-    let text = text(outcome);
-    if outcome.is_error() {
-        return Err(match text {
-            Some(text) => crate::text::display(&text, SERVERS_TEXT),
-            None => "the tool failed without saying why".to_owned(),
-        });
+    verdict(outcome)?;
+    if shape == ResultShape::Text
+        && let Some(text) = text(outcome)
+    {
+        return Ok(Value::String(text));
     }
-    match (shape, text) {
-        (ResultShape::Text, Some(text)) => Ok(Value::String(text)),
-        _ => serde_json::from_str(outcome.raw().get())
-            .map_err(|error| format!("the result cannot be read: {error}")),
+    serde_json::from_str(outcome.raw().get()).map_err(|error| format!("the result cannot be read: {error}"))
+}
+
+/// Whether the tool did what it was called for; where it did not (`isError`), the beginning of its text.
+pub(super) fn verdict(outcome: &ToolOutcome) -> Result<(), String> {
+    if !outcome.is_error() {
+        return Ok(());
     }
+    Err(match text(outcome) {
+        Some(text) => crate::text::display(&text, SERVERS_TEXT),
+        None => "the tool failed without saying why".to_owned(),
+    })
 }
 
 /// The text blocks; `None` if there are none.
@@ -105,6 +111,8 @@ mod tests {
             assert_eq!(shaped(failed, shape), Err("no disk".to_owned()));
             let long = json!({"content": [{"type": "text", "text": "x".repeat(1 << 20)}], "isError": true});
             assert_eq!(shaped(long, shape), Err(format!("{}…", "x".repeat(SERVERS_TEXT))));
+            let outcome = ToolOutcome::new(to_raw_value(&json!({"content": []})).unwrap(), false);
+            assert_eq!(verdict(&outcome), Ok(()));
             assert_eq!(
                 shaped(json!({"content": [], "isError": true}), shape),
                 Err("the tool failed without saying why".to_owned())

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use car_engine::{McpSession, McpToolInfo};
 use serde_json::Value;
 
-use super::bridge::Names;
 use super::call;
 use super::result::ResultShape;
-use crate::manager::Route;
+use crate::manager::weak::WeakManager;
+use crate::manager::{ConnectorManager, Route, RouteTable};
 use crate::names::Slug;
 
 /// One connector as an `McpSession`, for hosts that keep `McpToolExecutor`.
@@ -20,26 +20,51 @@ use crate::names::Slug;
 /// lead where their routes do. Only what has a route can be called or is listed.
 #[derive(Clone)]
 pub struct ConnectorSession {
-    names: Names,
+    manager: Reach,
     slug: Slug,
 }
 
+/// How a session comes to its manager.
+#[derive(Clone)]
+enum Reach {
+    /// It keeps the manager alive.
+    Kept(ConnectorManager),
+    /// It does not.
+    Lent(WeakManager),
+}
+
 impl ConnectorSession {
-    pub(super) fn new(names: Names, slug: Slug) -> Self {
-        Self { names, slug }
+    /// A session that keeps the manager alive.
+    pub(super) fn new(manager: ConnectorManager, slug: Slug) -> Self {
+        Self { manager: Reach::Kept(manager), slug }
+    }
+
+    /// A session that lasts as long as the manager.
+    pub(super) fn lent(manager: WeakManager, slug: Slug) -> Self {
+        Self { manager: Reach::Lent(manager), slug }
+    }
+
+    fn manager(&self) -> Result<ConnectorManager, String> {
+        match &self.manager {
+            Reach::Kept(manager) => Ok(manager.clone()),
+            Reach::Lent(manager) => manager
+                .upgrade()
+                .ok_or_else(|| format!("the connector `{}` is gone with all others of this host", self.slug)),
+        }
     }
 
     fn prefix(&self) -> String {
         format!("mcp_{}_", self.slug)
     }
 
-    fn route(&self, name: &str) -> Option<Arc<Route>> {
-        let of_ours = |route: &Arc<Route>| route.slug == self.slug;
-        self.names
-            .route(&format!("{}{name}", self.prefix()))
+    fn route(&self, routes: &RouteTable, name: &str) -> Option<Arc<Route>> {
+        let of_ours = |route: &&Arc<Route>| route.slug == self.slug;
+        routes
+            .by_name(&format!("{}{name}", self.prefix()))
             .filter(of_ours)
             // The prefix of a long slug is not whole in the name, and so not cut off.
-            .or_else(|| self.names.route(name).filter(of_ours))
+            .or_else(|| routes.by_name(name).filter(of_ours))
+            .cloned()
     }
 }
 
@@ -48,7 +73,7 @@ impl ConnectorSession {
 impl McpSession for ConnectorSession {
     async fn list_tools(&mut self) -> Result<Vec<McpToolInfo>, String> {
         let prefix = self.prefix();
-        let routes = self.names.manager().routes();
+        let routes = self.manager()?.routes();
         let mut tools: Vec<McpToolInfo> = routes
             .iter()
             .filter(|route| route.slug == self.slug)
@@ -74,11 +99,12 @@ impl McpSession for ConnectorSession {
         arguments: Value,
         timeout: Option<Duration>,
     ) -> Result<Value, String> {
-        let Some(route) = self.route(name) else {
+        let manager = self.manager()?;
+        let Some(route) = self.route(&manager.routes(), name) else {
             return Err(format!("the connector `{}` has no enabled tool `{name}`", self.slug));
         };
         let arguments = if arguments.is_null() { Value::Object(serde_json::Map::new()) } else { arguments };
-        call::call(self.names.manager(), &route, &arguments, timeout, ResultShape::Text)
+        call::call(&manager, &route, arguments, timeout, ResultShape::Text)
             .await
             .map_err(|failure| failure.message)
     }

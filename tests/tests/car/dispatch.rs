@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use car_engine::{Runtime, ToolExecutor, ToolSchema};
+use car_engine::{McpToolExecutor, Runtime, ToolExecutor, ToolSchema};
 use car_ir::{ActionStatus, ToolInvocationMode, ToolStatus};
 use connectors_core::car::ResultShape;
 use connectors_tests::deadline::{poll, soon};
@@ -49,6 +49,26 @@ async fn results_have_the_shape_that_the_host_asks_for() {
     let result = output(&runtime, "mcp_s_structured", json!({})).await;
     assert_eq!(result["structuredContent"], json!({"answer": 42}));
     assert_eq!(error(&runtime, "mcp_s_fail", json!({})).await, failed);
+}
+
+#[tokio::test]
+async fn integers_that_the_engine_would_not_take_are_rounded_in_results_that_are_handed_on_whole() {
+    let tool = Tool::new("find", json!({"type": "object"}), |_| async {
+        Ok(json!({"content": [], "structuredContent": {"id": 1_234_567_890_123_456_789_i64, "n": 1}}))
+    });
+    let server = Script::modern().with_tools([tool]).start();
+    let host = Host::new().await;
+    host.add("S", &server, &["find"]).await;
+    let runtime = host.runtime().await;
+    let expected = json!({"id": 1_234_567_890_123_456_789_i64 as f64, "n": 1});
+    assert_eq!(output(&runtime, "mcp_s_find", json!({})).await["structuredContent"], expected);
+    let engines = Arc::new(McpToolExecutor::new());
+    host.bridge.attach_mcp(&engines).await;
+    runtime.set_executor(engines).await;
+    assert_eq!(output(&runtime, "mcp_s_find", json!({})).await["structuredContent"], expected);
+    let whole = host.bridge.executor(&runtime).with_results(ResultShape::Whole);
+    runtime.set_executor(Arc::new(whole)).await;
+    assert_eq!(output(&runtime, "mcp_s_find", json!({})).await["structuredContent"], expected);
 }
 
 #[tokio::test]

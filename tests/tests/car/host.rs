@@ -1,27 +1,44 @@
 //! A host of the library with runtimes.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use car_engine::{Action, ActionProposal, ActionType, ProposalResult, Runtime};
 use car_ir::{ActionResult, ActionStatus, FailureBehavior};
 use connectors_core::car::CarBridge;
+use connectors_core::gate::DenyConnectors;
 use connectors_core::manager::NewConnector;
 use connectors_core::{ConnectorManager, Slug, StateName};
 use connectors_http::HttpDialer;
 use connectors_tests::McpServer;
+use connectors_tests::deadline::poll;
 use serde_json::{Value, json};
 
 /// A manager and a bridge to it.
 pub(crate) struct Host {
     pub(crate) manager: ConnectorManager,
     pub(crate) bridge: CarBridge,
+    /// What only the manager holds.
+    kept: Weak<DenyConnectors>,
 }
 
 impl Host {
     pub(crate) async fn new() -> Self {
-        let manager = ConnectorManager::builder().with_dialer(Arc::new(HttpDialer::new())).start().await;
-        Self { bridge: CarBridge::new(manager.clone()).await, manager }
+        let gate = Arc::new(DenyConnectors::default());
+        let kept = Arc::downgrade(&gate);
+        let manager = ConnectorManager::builder()
+            .with_dialer(Arc::new(HttpDialer::new()))
+            .with_gate(gate)
+            .start()
+            .await;
+        Self { bridge: CarBridge::new(manager.clone()).await, manager, kept }
+    }
+
+    /// Drops the manager and the bridge, and waits until nothing of the manager is left.
+    pub(crate) async fn end(self) {
+        let kept = self.kept;
+        drop((self.manager, self.bridge));
+        poll("the manager to end", async || (kept.strong_count() == 0).then_some(())).await;
     }
 
     /// A connector to this server, with these tools enabled.

@@ -1,0 +1,96 @@
+//! Calls through a runtime, each as a proposal of its own.
+
+use std::sync::Arc;
+
+use car_engine::{EventKind, Runtime};
+use connectors_core::car::{GovernedCalls, GovernedError};
+use connectors_core::manager::CallRequest;
+use connectors_core::{ConnectorError, Slug};
+use connectors_tests::deadline::{poll, soon};
+use connectors_tests::{Script, Tool};
+use serde_json::{Value, json};
+
+use crate::host::{Host, output};
+
+async fn governed(host: &Host) -> GovernedCalls {
+    GovernedCalls::through(Arc::new(Runtime::new()), &host.bridge).await
+}
+
+/// The server's result, whole.
+async fn call(calls: &GovernedCalls, slug: &Slug, tool: &str, arguments: Value) -> Value {
+    let result = calls.call_tool(CallRequest::new(slug.clone(), tool, arguments)).await.unwrap();
+    serde_json::from_str(result.outcome.raw().get()).unwrap()
+}
+
+#[tokio::test]
+async fn the_log_says_of_a_call_what_its_caller_is_told() {
+    let found = json!({"content": [], "structuredContent": {"id": 1_234_567_890_123_456_789_i64}});
+    let tool = {
+        let found = found.clone();
+        Tool::new("find", json!({"type": "object"}), move |_| {
+            let found = found.clone();
+            async move { Ok(found) }
+        })
+    };
+    let server = Script::modern().with_tools([tool, Tool::fail()]).start();
+    let host = Host::new().await;
+    let slug = host.add("S", &server, &["find", "fail"]).await;
+    let calls = governed(&host).await;
+    let result = call(&calls, &slug, "find", json!({})).await;
+    assert_eq!(result["structuredContent"], found["structuredContent"]);
+    assert_eq!(call(&calls, &slug, "fail", json!({})).await["isError"], true);
+
+    let log = calls.runtime().log.lock().await;
+    let ended = log
+        .events()
+        .iter()
+        .filter(|event| matches!(event.kind, EventKind::ActionSucceeded | EventKind::ActionFailed));
+    let ended: Vec<_> = ended.map(|event| (event.kind.clone(), event.data["tool"].clone())).collect();
+    assert_eq!(
+        ended,
+        [(EventKind::ActionSucceeded, json!("mcp_s_find")), (EventKind::ActionFailed, json!("mcp_s_fail"))]
+    );
+}
+
+#[tokio::test]
+async fn calls_are_made_even_where_the_runtime_keeps_results_and_leave_none_there() {
+    let server = Script::modern().with_tools([Tool::echo()]).start();
+    let host = Host::new().await;
+    let slug = host.add("S", &server, &["echo"]).await;
+    let calls = governed(&host).await;
+    calls.runtime().enable_tool_cache("mcp_s_echo", 3600).await;
+    for _ in 0..2 {
+        let result = call(&calls, &slug, "echo", json!({"text": "x"})).await;
+        assert_eq!(result["content"][0]["text"], "x");
+    }
+    for _ in 0..2 {
+        assert_eq!(output(calls.runtime(), "mcp_s_echo", json!({"text": "x"})).await, json!("x"));
+    }
+    assert_eq!(server.calls().len(), 3);
+}
+
+#[tokio::test]
+async fn a_call_is_cancelled_by_its_id_which_is_free_for_another_then() {
+    let server = Script::modern().with_tools([Tool::sleep(), Tool::echo()]).start();
+    let host = Host::new().await;
+    let slug = host.add("S", &server, &["sleep", "echo"]).await;
+    let calls = Arc::new(governed(&host).await);
+    let request = |tool: &str| {
+        let arguments = json!({"text": "x", "ms": 600_000});
+        let mut request = CallRequest::new(slug.clone(), tool, arguments);
+        request.call_id = Some("mine".into());
+        request
+    };
+    let hanging = tokio::spawn({
+        let (calls, request) = (Arc::clone(&calls), request("sleep"));
+        async move { calls.call_tool(request).await }
+    });
+    poll("the call", async || (server.calls().len() == 1).then_some(())).await;
+    let taken = calls.call_tool(request("echo")).await.unwrap_err().to_string();
+    assert_eq!(taken, "`call_id`: a call with this id is under way");
+    assert!(host.manager.cancel("mine"));
+    let error = soon("the end of the call", hanging).await.unwrap().unwrap_err();
+    assert!(matches!(error, GovernedError::Connector(ConnectorError::Cancelled { .. })), "{error}");
+    assert!(!host.manager.cancel("mine"));
+    assert_eq!(calls.call_tool(request("echo")).await.unwrap().outcome.text(), "x");
+}

@@ -14,6 +14,7 @@ export class Details {
   #status;
   #tools = new Map();
   #loading = 0;
+  #card = el("div", { class: "card stack" });
   #title = el("h2", { tabIndex: -1 });
   #head = el("div", { class: "stack" });
   #failure = el("p", { class: "notice bad", role: "alert", hidden: true });
@@ -58,8 +59,9 @@ export class Details {
       button("Explain", "", () => openTrace(rpc, slug)),
       button("Remove", "danger", () => this.#remove()),
     );
+    this.#card.append(this.#title, this.#head, this.#protect, actions, this.#failure);
     root.replaceChildren(
-      el("div", { class: "card stack" }, this.#title, this.#head, this.#protect, actions, this.#failure),
+      this.#card,
       el(
         "div",
         { class: "row spread" },
@@ -89,6 +91,7 @@ export class Details {
 
   /** Shows a newer state of the connector. */
   update(status) {
+    const focused = document.activeElement;
     this.#status = status;
     this.#title.textContent = status.name;
     this.#power.textContent = status.state === "disabled" ? "Switch on" : "Switch off";
@@ -131,6 +134,8 @@ export class Details {
       ...(left.length > 0 ? [el("h2", {}, "Left out")] : []),
       ...left.map(({ name, reason }) => el("p", { class: "notice" }, `${name || "(without a name)"}: ${reason}`)),
     );
+    // What can no longer be done is hidden.
+    if (this.#card.contains(focused) && focused.closest("[hidden]")) this.#title.focus();
   }
 
   /** Reads the tools and shows them. */

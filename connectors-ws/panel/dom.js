@@ -68,16 +68,59 @@ export function confirm(title, text, action) {
   });
 }
 
-/** Disables a button while what it started is under way; failures go to `fail`. */
-export async function busy(button, fail, work) {
-  button.disabled = true;
+/** Lets clicks on a control come to nothing while what it started is under way; failures go to `fail`. */
+export async function busy(control, fail, work) {
+  // Also those that a key makes, and those that would send its form. Disabled, it would lose the focus.
+  const ignore = (event) => {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  };
+  control.addEventListener("click", ignore, { capture: true });
+  control.setAttribute("aria-disabled", "true");
   try {
     return await work();
   } catch (error) {
     fail(error);
     return undefined;
   } finally {
-    button.disabled = false;
+    control.removeEventListener("click", ignore, { capture: true });
+    control.removeAttribute("aria-disabled");
+  }
+}
+
+/** Puts other children into an element. What has the focus there keeps it if it stays; else `next()` gets it. */
+export function replaceContent(root, next, ...children) {
+  const focused = document.activeElement;
+  const hadFocus = root.contains(focused);
+  root.replaceChildren(...children);
+  if (hadFocus) (focused.isConnected ? focused : next()).focus();
+}
+
+/** Says why something has failed, until it is cleared or the user dismisses it. */
+export class Failure {
+  #text = el("span", {});
+
+  /** `dismissed()` is called when the user has read it. */
+  constructor(dismissed) {
+    const dismiss = () => {
+      this.clear();
+      dismissed();
+    };
+    const button = el("button", { type: "button", class: "quiet", onclick: dismiss }, "Dismiss");
+    this.element = el("div", { class: "notice bad row spread failure", role: "alert", hidden: true }, this.#text, button);
+  }
+
+  get isShown() {
+    return !this.element.hidden;
+  }
+
+  say(text) {
+    this.#text.textContent = text;
+    this.element.hidden = false;
+  }
+
+  clear() {
+    this.element.hidden = true;
   }
 }
 

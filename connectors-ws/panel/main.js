@@ -2,7 +2,7 @@
 
 import { openAddForm } from "./add.js";
 import { Details } from "./details.js";
-import { el } from "./dom.js";
+import { el, replaceContent } from "./dom.js";
 import { EventList } from "./events.js";
 import { openImport } from "./import.js";
 import { showList, tick } from "./list.js";
@@ -43,7 +43,7 @@ const rpc = new Rpc(
 );
 
 const questions = new Questions(rpc);
-const proposals = new Proposals(rpc, byId("proposals"), () => reload(true));
+const proposals = new Proposals(rpc, byId("proposals"), byId("list-title"), () => reload(true));
 const secrets = new Secrets(rpc, byId("secrets"));
 
 /** Reads the list again soon, and the tools of the selected connector if they may have changed. */
@@ -88,7 +88,7 @@ function select(slug) {
 
 function leave() {
   details = null;
-  byId("details").replaceChildren(el("p", { class: "muted" }, "Select a connector to see its tools."));
+  replaceContent(byId("details"), () => byId("list-title"), el("p", { class: "muted" }, "Select a connector to see its tools."));
 }
 
 function problem(text) {

@@ -1,6 +1,6 @@
 // Where secrets are kept: what is said about it, unlocking a vault, moving them, and the vault's passphrase.
 
-import { busy, confirm, el, field, showDialog } from "./dom.js";
+import { Failure, busy, confirm, el, field, replaceContent, showDialog } from "./dom.js";
 import { explain } from "./rpc.js";
 
 const NAMES = { keychain: "the keychain", vault: "an encrypted vault" };
@@ -9,7 +9,14 @@ export class Secrets {
   #rpc;
   #place;
   #locked = false;
+  #hasPassphrase = false;
   #shown = "";
+  #notice = el("p", { tabIndex: -1 });
+  // These stay, with what they are about, whatever else is shown.
+  #movers = new Map();
+  #passphrase = el("button", { type: "button", class: "quiet", onclick: () => this.#passphraseDialog(this.#hasPassphrase) });
+  #row = el("div", { class: "row" }, this.#notice);
+  #failure = new Failure(() => this.#notice.focus());
 
   constructor(rpc, place) {
     this.#rpc = rpc;
@@ -22,8 +29,7 @@ export class Secrets {
       this.#show(await this.#rpc.call("connectors.secrets"));
     } catch (error) {
       this.#shown = "";
-      this.#place.hidden = false;
-      this.#place.replaceChildren(el("p", { class: "notice bad" }, explain(error)));
+      this.#fill("notice bad", explain(error), [], null);
     }
   }
 
@@ -34,28 +40,27 @@ export class Secrets {
 
   #show(status) {
     this.#locked = status.locked;
-    // Replacing what the user is typing in would take the focus from it.
     const shown = JSON.stringify(status);
     if (shown === this.#shown) return;
     this.#shown = shown;
-    const failure = el("p", { class: "notice bad", role: "alert", hidden: true });
-    const fail = (error) => {
-      failure.textContent = explain(error);
-      failure.hidden = false;
-    };
-    const buttons = status.can_move_to.map((to) => this.#mover(to, fail));
-    if (status.kind === "vault" && status.vault_key && !status.locked) buttons.push(this.#passphraseButton(status));
+    const buttons = status.can_move_to.map((to) => this.#mover(to));
+    this.#hasPassphrase = status.vault_key === "passphrase";
+    this.#passphrase.textContent = this.#hasPassphrase ? "Change the passphrase" : "Set a passphrase";
+    if (status.kind === "vault" && status.vault_key && !status.locked) buttons.push(this.#passphrase);
     // What the user is typing stays.
     const kept = this.#place.querySelector("form");
     const form = status.kind === "vault" && status.locked ? (kept ?? this.#unlock()) : null;
     // What is chosen, or waits for the user, is no error; where it is one, the connectors show it as that.
-    const look = status.warning || status.locked ? "notice" : "muted";
-    this.#place.replaceChildren(
-      el("div", { class: "row" }, el("p", { class: look }, status.notice), ...buttons),
-      ...(form ? [form] : []),
-      failure,
-    );
+    this.#fill(status.warning || status.locked ? "notice" : "muted", status.notice, buttons, form);
+  }
+
+  #fill(look, text, buttons, form) {
+    this.#notice.className = look;
+    this.#notice.textContent = text;
     this.#place.hidden = false;
+    const next = () => this.#notice;
+    replaceContent(this.#row, next, this.#notice, ...buttons);
+    replaceContent(this.#place, next, this.#row, ...(form ? [form] : []), this.#failure.element);
   }
 
   #unlock() {
@@ -72,8 +77,6 @@ export class Secrets {
       busy(send, fail, async () => {
         await this.#rpc.call("connectors.unlock_secrets", { passphrase: passphrase.value });
         passphrase.value = "";
-        form.remove();
-        this.#shown = "";
         await this.load();
       });
     };
@@ -81,7 +84,9 @@ export class Secrets {
     return form;
   }
 
-  #mover(to, fail) {
+  #mover(to) {
+    const known = this.#movers.get(to);
+    if (known) return known;
     const button = el("button", { type: "button", class: "quiet" }, `Move to ${NAMES[to]}`);
     button.addEventListener("click", async () => {
       const agreed = await confirm(
@@ -90,18 +95,14 @@ export class Secrets {
         "Move",
       );
       if (!agreed) return;
-      await busy(button, fail, async () => {
+      this.#failure.clear();
+      await busy(button, (error) => this.#failure.say(explain(error)), async () => {
         await this.#rpc.call("connectors.move_secrets", { to });
         await this.load();
       });
     });
+    this.#movers.set(to, button);
     return button;
-  }
-
-  #passphraseButton(status) {
-    const has = status.vault_key === "passphrase";
-    const open = () => this.#passphraseDialog(has);
-    return el("button", { type: "button", class: "quiet", onclick: open }, has ? "Change the passphrase" : "Set a passphrase");
   }
 
   #passphraseDialog(has) {

@@ -1,18 +1,23 @@
 // What a project's team file proposes: shown whole, and nothing is done about it before the user says so.
 
-import { busy, el, field, showDialog, visible } from "./dom.js";
+import { Failure, busy, el, field, replaceContent, showDialog, visible } from "./dom.js";
 import { explain } from "./rpc.js";
 
 export class Proposals {
   #rpc;
   #root;
+  #after;
   #changed;
   #shown = "";
+  #isEmpty = true;
+  #title = el("h2", { tabIndex: -1 }, "From this project’s team file");
+  #failure = new Failure(() => this.#show());
 
-  /** `changed()` is called when something was decided. */
-  constructor(rpc, root, changed) {
+  /** `after` gets the focus when nothing is left to decide; `changed()` is called when something was decided. */
+  constructor(rpc, root, after, changed) {
     this.#rpc = rpc;
     this.#root = root;
+    this.#after = after;
     this.#changed = changed;
   }
 
@@ -24,17 +29,26 @@ export class Proposals {
     const shown = JSON.stringify([problems, proposed, changed.map((status) => [status.slug, status.name, status.proposal_changed])]);
     if (shown === this.#shown) return;
     this.#shown = shown;
-    this.#root.hidden = proposed.length + changed.length + problems.length === 0;
-    const title = el("h2", { tabIndex: -1 }, "From this project’s team file");
-    const hadFocus = this.#root.contains(document.activeElement);
-    this.#root.replaceChildren(
-      title,
+    this.#isEmpty = proposed.length + changed.length + problems.length === 0;
+    this.#show(
+      this.#title,
+      this.#failure.element,
       ...problems.map((problem) => el("p", { class: "notice bad", role: "alert" }, visible(`${place(problem)}: ${problem.problem}`))),
       ...proposed.map((status) => this.#proposal(status)),
       ...changed.map((status) => this.#change(status)),
     );
-    // The button that had it is gone.
-    if (hadFocus) title.focus();
+  }
+
+  /** Shows this, or what is there: as long as there is something to decide, or to be told. */
+  #show(...content) {
+    this.#root.hidden = this.#isEmpty && !this.#failure.isShown;
+    if (content.length > 0) replaceContent(this.#root, () => this.#next(), ...content);
+    else if (this.#root.contains(document.activeElement)) this.#next().focus();
+  }
+
+  /** What gets the focus from something that is gone. */
+  #next() {
+    return this.#root.hidden ? this.#after : this.#title;
   }
 
   #proposal(status) {
@@ -71,15 +85,15 @@ export class Proposals {
   }
 
   #card(status, hash, text, content, [accept, reject]) {
-    const failure = el("p", { class: "notice bad", role: "alert", hidden: true });
+    // The card may be another by then: that of what the file says now.
     const fail = (error) => {
-      failure.textContent = explain(error);
-      failure.hidden = false;
+      this.#failure.say(`“${visible(status.name)}”: ${explain(error)}`);
+      this.#show();
     };
     const button = (label, look, act) => {
       const element = el("button", { type: "button", class: look }, label);
       element.addEventListener("click", async () => {
-        failure.hidden = true;
+        this.#failure.clear();
         await busy(element, fail, act);
         this.#changed();
       });
@@ -96,11 +110,14 @@ export class Proposals {
         { class: "row" },
         button(accept, "primary", async () => {
           const accepted = await this.#rpc.call("connectors.accept", { slug: status.slug, hash });
-          if (wanted(accepted).length > 0 && accepted.state !== "ready") askValues(this.#rpc, accepted);
+          if (wanted(accepted).length === 0 || accepted.state === "ready") return;
+          // What had the focus before is gone when the dialog is.
+          askValues(this.#rpc, accepted).addEventListener("close", () => {
+            if (document.activeElement === document.body) this.#next().focus();
+          });
         }),
         button(reject, "", () => this.#rpc.call("connectors.reject", { slug: status.slug })),
       ),
-      failure,
     );
   }
 }
@@ -110,7 +127,7 @@ export function wanted(status) {
   return [...status.secret_headers, ...(status.command?.secret_env ?? [])];
 }
 
-/** Asks for the values of a connector's secret headers or variables. */
+/** Asks for the values of a connector's secret headers or variables, in the dialog that it returns. */
 export function askValues(rpc, status) {
   const ofHeaders = status.transport === "http";
   const inputs = wanted(status).map((name) => [name, el("input", { type: "password", required: true, autocomplete: "off" })]);
@@ -137,6 +154,7 @@ export function askValues(rpc, status) {
     });
   }
   const dialog = showDialog(ofHeaders ? "Enter the headers" : "Enter the variables", form);
+  return dialog;
 }
 
 function place({ file, line, column }) {

@@ -1,6 +1,6 @@
 // One tool of a connector: its switch, its description, and a form to try it.
 
-import { busy, el, field, visible } from "./dom.js";
+import { busy, el, field, replaceContent, visible } from "./dom.js";
 import { explain } from "./rpc.js";
 import { sample } from "./sample.js";
 
@@ -83,7 +83,7 @@ export class Tool {
     );
     this.#description.textContent = view.description || "The server gives no description.";
     this.#definition.textContent = visible(JSON.stringify(view.definition, null, 2) ?? "");
-    this.#notes.replaceChildren(...this.#noteList());
+    replaceContent(this.#notes, () => this.#notes.querySelector("button") ?? this.#switch, ...this.#noteList());
     this.#trial.hidden = !view.routed;
   }
 
@@ -130,7 +130,6 @@ export class Tool {
     const wanted = this.#switch.checked;
     const answer = await this.#ask(this.#switch, wanted ? "connectors.enable_tools" : "connectors.disable_tools");
     if (answer === undefined) this.#switch.checked = !wanted;
-    this.#switch.focus();
   }
 
   async #call() {

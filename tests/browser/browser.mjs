@@ -8,6 +8,9 @@ import { chromium } from "playwright-core";
 // Something is always running beside a test.
 const PATIENCE = 30_000;
 
+/** Elements between one and another, at most, for whoever has a keyboard only. */
+const LONGEST_WAY = 200;
+
 /** What the panel says while its daemon is away. */
 const AWAY = /ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|WebSocket connection to/;
 
@@ -64,6 +67,17 @@ class Browser {
 
   button(name) {
     return this.panel.getByRole("button", { name, exact: true });
+  }
+
+  /** Moves the focus with the keyboard alone. */
+  async tabTo(element) {
+    await element.waitFor();
+    const page = element.page();
+    for (let steps = 0; steps < LONGEST_WAY; steps += 1) {
+      if (await element.evaluate((element) => element === document.activeElement)) return;
+      await page.keyboard.press("Tab");
+    }
+    assert.fail(`no way to ${element} by keyboard`);
   }
 
   /** Waits until the connector that is selected is shown in this state. */

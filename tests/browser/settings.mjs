@@ -16,6 +16,7 @@ if (!folder) {
 
 const SERVER = fileURLToPath(new URL("mcp_server.mjs", import.meta.url));
 const TEAM_FILE = "project/.car/connectors.toml";
+const TEAM_TITLE = "From this project’s team file";
 const MANIFEST = "state/connectors.json";
 const CURSOR_SECRET = "Bearer ghp_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2Vj";
 const PLAIN_SECRET = "ghp_cGxhaW5wbGFpbnBsYWlucGxhaW5wbGFpbnBs";
@@ -43,6 +44,11 @@ async function select(name, state) {
   await browser.state(state);
 }
 
+/** What has the focus, in its words. */
+function focused() {
+  return panel.evaluate(() => (document.activeElement === document.body ? "nothing" : document.activeElement.textContent));
+}
+
 function notes(args) {
   const shown = [SERVER, ...args].map((arg) => JSON.stringify(arg)).join(", ");
   return `[[connector]]
@@ -53,10 +59,14 @@ env = { TEST_STARTS = ${JSON.stringify(home.path("starts"))}, MODE = "read-only"
 `;
 }
 
-async function writeFiles() {
+function teamFile(...more) {
   const docs = `[[connector]]\nname = "Docs"\nurl = "${server.url}"\nsecret_headers = ["X-Team-Key"]\n`;
   const mistake = `[[connector]]\nname = "Broken"\nurl = "ftp://files.example/mcp"\n`;
-  await home.write(TEAM_FILE, `${notes(["--say", "two words", LONG])}\n${docs}\n${mistake}`);
+  return `${notes(["--say", "two words", LONG, ...more])}\n${docs}\n${mistake}`;
+}
+
+async function writeFiles() {
+  await home.write(TEAM_FILE, teamFile());
   await home.write(MANIFEST, {
     connectors: [
       {
@@ -106,16 +116,36 @@ async function decideAboutProposals() {
   assert.equal(await panel.locator("#list .item").count(), 1, "only the user's own connector is in the list");
   assert.deepEqual([server.requests.length, await home.read("starts")], [0, ""], "something was dialled or started");
 
-  await card("Notes of the team").getByRole("button", { name: "Accept", exact: true }).click();
+  // By keyboard, with a file that changes between the look at it and the decision.
+  const accept = card("Notes of the team").getByRole("button", { name: "Accept", exact: true });
+  const reason = panel.locator("#proposals .failure");
+  await browser.tabTo(accept);
+  await home.write(TEAM_FILE, teamFile("--loud"));
+  await panel.keyboard.press("Enter");
+  await card("Notes of the team").getByText("--loud").waitFor();
+  assert.match(await reason.innerText(), /“Notes of the team”: .* is no longer what was shown; look at it again, then decide/);
+  assert.equal(await focused(), TEAM_TITLE);
+  await browser.shoot("not-accepted");
+  assert.equal(await home.read("starts"), "", "something was started");
+  await browser.tabTo(reason.getByRole("button", { name: "Dismiss" }));
+  await panel.keyboard.press("Enter");
+  await reason.waitFor({ state: "hidden" });
+  assert.equal(await focused(), TEAM_TITLE);
+
+  await browser.tabTo(accept);
+  await panel.keyboard.press("Enter");
   await item("Notes of the team").waitFor();
   await card("Notes of the team").waitFor({ state: "detached" });
+  assert.equal(await focused(), TEAM_TITLE);
   await select("Notes of the team", "Ready");
   await browser.shoot("accepted");
   assert.notEqual(await home.read("starts"), "");
   assert.equal((await home.connector("notes_of_the_team")).proposal.file, home.path(TEAM_FILE));
 
-  await card("Docs").getByRole("button", { name: "Reject", exact: true }).click();
+  await browser.tabTo(card("Docs").getByRole("button", { name: "Reject", exact: true }));
+  await panel.keyboard.press("Enter");
   await card("Docs").waitFor({ state: "detached" });
+  assert.equal(await focused(), TEAM_TITLE);
   await browser.shoot("rejected");
   assert.equal(await item("Docs").count(), 0);
   assert.equal(server.requests.length, 0, "what was rejected was dialled");
@@ -139,8 +169,12 @@ async function decideAboutAChange() {
   await browser.shoot("change-accepted");
   assert((await home.connector("notes_of_the_team")).stdio.args.includes("three short words"));
 
-  await card("Guarded").getByRole("button", { name: "Accept", exact: true }).click();
-  await inDialog("Later").click();
+  await browser.tabTo(card("Guarded").getByRole("button", { name: "Accept", exact: true }));
+  await panel.keyboard.press("Enter");
+  await browser.tabTo(inDialog("Later"));
+  await panel.keyboard.press("Enter");
+  // Nothing is left to decide.
+  await panel.locator("#list-title:focus").waitFor();
   await select("Guarded", "Secret needed");
   await browser.shoot("secret-needed");
   await browser.button("Enter secrets").click();
@@ -200,14 +234,80 @@ async function protectAVariable() {
   const notice = panel.locator("#details .notice", { hasText: "TEST_API_TOKEN" });
   await notice.waitFor();
   await browser.shoot("plain-text");
-  await notice.getByRole("button", { name: "Move to the secret store" }).click();
+  await browser.tabTo(notice.getByRole("button", { name: "Move to the secret store" }));
+  await panel.keyboard.press("Enter");
   await notice.waitFor({ state: "hidden" });
+  assert.equal(await focused(), "By hand");
   await browser.shoot("protected");
   const { stdio } = await home.connector("plain");
   assert.deepEqual([stdio.env, stdio.secret_env], [{ TEST_MODE: "fast" }, ["TEST_API_TOKEN"]]);
   for (const name of [MANIFEST, `${MANIFEST}.bak`]) assert(!(await home.read(name)).includes(PLAIN_SECRET), `the secret is in ${name}`);
   const facts = await panel.locator("#details .facts").innerText();
   assert.match(facts, /Secret variables\s+TEST_API_TOKEN/);
+}
+
+/**
+ * Moving to a keychain, by keyboard. There is none here: the page is told that there is one, and later that the secrets are in it.
+ * The refusal in between is the daemon's own, and comes when the page has been told something else meanwhile.
+ */
+async function moveSecrets() {
+  const page = await browser.context.newPage();
+  const told = { notice: "There is a keychain.", can_move_to: ["keychain"] };
+  const sent = [];
+  let toPage;
+  let arrived;
+  await page.routeWebSocket(/.*/, (socket) => {
+    toPage = socket;
+    const daemon = socket.connectToServer();
+    const asked = new Map();
+    socket.onMessage((text) => {
+      const { id, method } = JSON.parse(text);
+      asked.set(id, method);
+      sent.push(method);
+      daemon.send(text);
+    });
+    daemon.onMessage((text) => {
+      const message = JSON.parse(text);
+      const method = asked.get(message.id);
+      if (method === "connectors.secrets") Object.assign(message.result, told);
+      if (method === "connectors.move_secrets") arrived((result) => socket.send(JSON.stringify(result ? { jsonrpc: "2.0", id: message.id, result } : message)));
+      else socket.send(JSON.stringify(message));
+    });
+  });
+  const secrets = page.locator("#secrets");
+  const move = secrets.getByRole("button", { name: "Move to the keychain", exact: true });
+  /** The way to answer: with what the daemon says, or with another result. */
+  const begin = async () => {
+    const answer = new Promise((resolve) => (arrived = resolve));
+    await browser.tabTo(move);
+    await page.keyboard.press("Enter");
+    await browser.tabTo(page.locator("dialog").getByRole("button", { name: "Move", exact: true }));
+    await page.keyboard.press("Enter");
+    return answer;
+  };
+  await page.goto(daemon.url);
+  let answer = await begin();
+  told.notice = "The keychain is about to be locked.";
+  toPage.send(JSON.stringify({ jsonrpc: "2.0", method: "connectors.event", params: { kind: "state", slug: "plain", state: "backoff", at: 0 } }));
+  await secrets.getByText(told.notice).waitFor();
+  // What goes on cannot be begun again.
+  await page.locator("[aria-disabled=true]:focus", { hasText: "Move to the keychain" }).waitFor();
+  await page.keyboard.press("Enter");
+  await move.click({ force: true });
+  assert.equal(await page.locator("dialog").count(), 0, "asked once more");
+  answer();
+  await secrets.locator(".failure:visible", { hasText: "keychain" }).waitFor();
+  await page.locator("button:not([aria-disabled]):focus", { hasText: "Move to the keychain" }).waitFor();
+  await browser.shoot("not-moved", page);
+
+  answer = await begin();
+  Object.assign(told, { notice: "Secrets are kept in the keychain.", can_move_to: [] });
+  answer({ moved: 1, left: 0, kind: "keychain" });
+  await page.locator("#secrets p:focus", { hasText: told.notice }).waitFor();
+  assert.equal(await secrets.locator(".failure:visible").count(), 0);
+  await browser.shoot("moved", page);
+  assert.equal(sent.filter((method) => method === "connectors.move_secrets").length, 2);
+  await page.close();
 }
 
 async function lockAndUnlock() {
@@ -244,12 +344,15 @@ async function lockAndUnlock() {
   await panel.locator("#events li", { hasText: "Failed" }).nth(2).waitFor();
   await panel.keyboard.type("wrong");
   assert.equal(await passphrase.inputValue(), "wrong", "the focus is gone");
-  await browser.button("Unlock").click();
+  await browser.tabTo(browser.button("Unlock"));
+  await panel.keyboard.press("Enter");
   await secrets.locator("[role=alert]:visible").waitFor();
+  assert.equal(await focused(), "Unlock");
   await browser.shoot("not-unlocked");
   await passphrase.fill(PASSPHRASE);
-  await browser.button("Unlock").click();
+  await panel.keyboard.press("Enter");
   await passphrase.waitFor({ state: "detached" });
+  assert.match(await focused(), /^Secrets are kept in /);
   await browser.state("Ready");
   await browser.beginCall("variables");
   await browser.result("variables", `TEST_API_TOKEN has ${PLAIN_SECRET.length} characters`);
@@ -281,6 +384,7 @@ try {
     await decideAboutAChange();
     await importFromOthers();
     await protectAVariable();
+    await moveSecrets();
     await lockAndUnlock();
     await editByHand();
     for (const secret of SECRETS) assert(!daemon.log.includes(secret), "a secret is in the log");

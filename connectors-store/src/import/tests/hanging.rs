@@ -8,7 +8,7 @@ use super::folders::{Machine, ONE};
 use super::*;
 
 /// Long enough for what does not hang.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 fn impatient(locations: Locations, patience: Duration) -> ClientFiles {
     ClientFiles { locations, jobs: Jobs::with_patience(patience) }
@@ -54,13 +54,13 @@ async fn a_file_that_does_not_come_is_reported_and_spoils_nothing_else() {
         }
         None
     });
-    let files = impatient(locations, Duration::from_secs(2)).find().await;
+    let files = impatient(locations, PATIENCE).find().await;
     drop(let_go);
     let problems: Vec<_> = files
         .iter()
         .map(|file| (file.client, file.problem.as_ref().map(|problem| problem.problem.as_str())))
         .collect();
-    assert_eq!(problems, [("cursor", None), ("mcp_json", Some("it could not be read within 2 s"))]);
+    assert_eq!(problems, [("cursor", None), ("mcp_json", Some("it could not be read within 5 s"))]);
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn a_folder_that_does_not_come_is_reported_and_spoils_nothing_else() {
     let root = machine.0.path();
     let profiles = hang(&files, root.join("own/.config/Code/User/profiles")).await;
     let project = hang(&files, root.join("repository/inner")).await;
-    let problem = Some("what is in it, or around it, could not be read within 2 s");
+    let problem = Some("what is in it, or around it, could not be read within 5 s");
     let found = files.find().await;
     assert_eq!(
         outcomes(&found),
@@ -96,9 +96,9 @@ async fn a_file_whose_switches_do_not_come_is_shown_with_that_reservation() {
     machine.write("repository/.mcp.json", ONE);
     let files = impatient(machine.locations("repository"), PATIENCE);
     let state = hang(&files, machine.0.path().join("own/.claude.json")).await;
-    let unread = ("claude_code", 0, Some("it could not be read within 2 s"));
+    let unread = ("claude_code", 0, Some("it could not be read within 5 s"));
     let reserved =
-        ("mcp_json", 1, Some("what Claude Code has switched off of it could not be read within 2 s"));
+        ("mcp_json", 1, Some("what Claude Code has switched off of it could not be read within 5 s"));
     assert_eq!(outcomes(&files.find().await), [unread, ("cursor", 1, None), reserved]);
     drop(state);
     assert_eq!(outcomes(&files.find().await), [("cursor", 1, None), ("mcp_json", 1, None)]);

@@ -24,7 +24,7 @@ async fn beside<T>(path: &Path, call: impl Future<Output = T>) -> (T, bool) {
         // Opened once somebody reads.
         let mut pipe = OpenOptions::new().write(true).open(path).unwrap();
         let _ = opened.send(());
-        let is_done_else = is_done_else.recv_timeout(Duration::from_secs(5)).is_ok();
+        let is_done_else = is_done_else.recv_timeout(Duration::from_secs(60)).is_ok();
         pipe.write_all(br#"{"version":1,"kept_in":"vault","moves":1}"#).unwrap();
         is_done_else
     });

@@ -129,7 +129,6 @@ async fn where_a_writer_does_not_answer_in_time_another_file_is_begun_beside_its
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.jsonl");
     let (mut log, bounds, failures) = failing(&path);
-    bounds.journal.as_ref().unwrap().lock().await.patience = Duration::from_secs(1);
     failures.fail_next(JournalFailurePoint::HoldAcknowledgement);
     call(&mut log, &bounds, "first", bounds.most + 1).await;
     assert_eq!(log.len(), 0);

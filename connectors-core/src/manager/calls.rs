@@ -22,7 +22,7 @@ use crate::names::Slug;
 
 impl ConnectorManager {
     /// Calls an enabled tool, through gates and validation. Where the user has to grant more for it, that is announced as
-    /// [`EventKind::SignIn`](crate::EventKind::SignIn), and the call waits for it and is sent again.
+    /// [`EventKind::SignIn`], and the call waits for it and is sent again.
     pub async fn call_tool(&self, request: CallRequest) -> Result<CallResult, ConnectorError> {
         self.shared().call(request).await
     }

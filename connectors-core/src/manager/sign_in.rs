@@ -30,8 +30,8 @@ impl ConnectorManager {
     /// connector is signed in to when this returns.
     ///
     /// To be completed by [`complete_sign_in`](Self::complete_sign_in) within
-    /// [`SIGN_IN_LIFETIME`](crate::sign_in::SIGN_IN_LIFETIME); one on another device completes itself, and a failure of that is
-    /// announced as [`EventKind::SignIn`](crate::EventKind::SignIn).
+    /// [`SIGN_IN_LIFETIME`]; one on another device completes itself, and a failure of that is
+    /// announced as [`EventKind::SignIn`].
     ///
     /// # Errors
     ///

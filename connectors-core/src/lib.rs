@@ -10,6 +10,7 @@ pub mod connector;
 #[cfg(feature = "contract")]
 pub mod contract;
 pub mod definition;
+pub mod digest;
 pub mod elicitation;
 pub mod error;
 pub mod events;
@@ -27,6 +28,7 @@ pub mod names;
 pub mod observer;
 pub mod proposal;
 pub mod protocol;
+pub mod queues;
 pub mod schema;
 pub mod secret_like;
 pub mod sign_in;

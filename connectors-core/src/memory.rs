@@ -1,7 +1,7 @@
 //! Stores that forget: for `--secrets memory`, for hosts with their own persistence, and for tests.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::definition::ConnectorDefinition;
 use crate::error::{CredentialError, StorageError};
 use crate::names::Slug;
+use crate::queues::Queues;
 use crate::store::{ConfigStore, CredentialKey, CredentialStore, Exclusive};
 
 /// How long one holder of a connector's secrets is waited for.
@@ -19,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct MemoryCredentialStore {
     values: Mutex<BTreeMap<CredentialKey, SecretString>>,
-    holders: Mutex<HashMap<Slug, Arc<tokio::sync::Mutex<()>>>>,
+    queues: Queues,
 }
 
 impl MemoryCredentialStore {
@@ -68,11 +69,7 @@ impl CredentialStore for MemoryCredentialStore {
     }
 
     async fn exclusive(&self, slug: &Slug) -> Result<Exclusive, CredentialError> {
-        let holder = {
-            let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(holders.entry(slug.clone()).or_default())
-        };
-        match tokio::time::timeout(PATIENCE, holder.lock_owned()).await {
+        match tokio::time::timeout(PATIENCE, self.queues.turn(slug)).await {
             Ok(held) => Ok(Exclusive::new(held)),
             Err(_) => Err(CredentialError::TimedOut { store: self.kind(), limit: PATIENCE }),
         }

@@ -7,9 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use crate::connector::Connector;
+use crate::digest::sha256_hex;
 use crate::error::ConnectorError;
 use crate::feature::ListItem;
 use crate::names::Slug;
@@ -118,7 +118,7 @@ pub async fn read_file(
     if u64::try_from(bytes.len()).ok() != Some(listed.size) {
         return Err(mismatch(slug, "a file does not have the size that was listed"));
     }
-    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = sha256_hex(&bytes);
     if listed.digest.strip_prefix("sha256:").is_none_or(|listed| !listed.eq_ignore_ascii_case(&digest)) {
         return Err(mismatch(slug, "a file does not have the digest that was listed"));
     }
@@ -169,7 +169,7 @@ mod tests {
     const URI: &str = "skill://pdf/SKILL.md";
 
     fn skill() -> Skill {
-        let digest: String = Sha256::digest(SKILL_MD).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = sha256_hex(SKILL_MD);
         serde_json::from_value(json!({
             "uri": URI,
             "frontmatter": {"name": "pdf", "description": "Fill, and sign"},

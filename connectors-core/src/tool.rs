@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 use crate::connector::ToolOutcome;
+use crate::digest::sha256_hex;
 use crate::header_params::{self, HeaderParam};
 use crate::limits::Limits;
 use crate::protocol::shallow;
@@ -210,7 +210,7 @@ impl ToolDefinition {
         // A number that RFC 8785 cannot write leaves the server's own spelling as the thing approved.
         let canonical =
             serde_json_canonicalizer::to_vec(&approved).unwrap_or_else(|_| approved.to_string().into_bytes());
-        Sha256::digest(&canonical).iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256_hex(canonical)
     }
 
     /// What is wrong with a result's `structuredContent`, by the tool's output schema; empty where there is none, or none

@@ -1,13 +1,11 @@
 //! One holder at a time of a connector's secrets, among all processes that share a state root.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
 
+use connectors_core::digest::sha256_hex;
+use connectors_core::queues::Queues;
 use connectors_core::store::Exclusive;
 use connectors_core::{CredentialError, Slug};
-use sha2::{Digest, Sha256};
-use tokio::sync::Mutex;
 
 use crate::lock::{FileLock, waiting};
 
@@ -24,13 +22,13 @@ pub(crate) struct Holders {
     store: &'static str,
     folder: PathBuf,
     /// Those of this process that wait for a connector or hold it. Only the first of each queue looks at the file.
-    queues: std::sync::Mutex<HashMap<Slug, Arc<Mutex<()>>>>,
+    queues: Queues,
 }
 
 impl Holders {
     /// Nothing is created yet.
     pub(crate) fn new(store: &'static str, state_root: &Path) -> Self {
-        Self { store, folder: state_root.join("locks"), queues: std::sync::Mutex::default() }
+        Self { store, folder: state_root.join("locks"), queues: Queues::default() }
     }
 
     /// Waits for everyone before and then holds the connector. Needs a runtime with timers.
@@ -38,19 +36,13 @@ impl Holders {
     /// *Cancellation.* A dropped future holds nothing, and leaves nothing that would.
     pub(crate) async fn hold(&self, slug: &Slug) -> Result<Exclusive, CredentialError> {
         let held = async {
-            let turn = self.queue(slug).lock_owned().await;
+            let turn = self.queues.turn(slug).await;
             let path = self.folder.join(file_name(slug));
             let lock = waiting::wait(self.store, &path, FileLock::try_acquire).await?;
             // In this order: the next of this process finds the file unlocked.
             Ok(Exclusive::new((lock, turn)))
         };
         waiting::in_time(self.store, held).await
-    }
-
-    fn queue(&self, slug: &Slug) -> Arc<Mutex<()>> {
-        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        queues.retain(|_, queue| Arc::strong_count(queue) > 1);
-        Arc::clone(queues.entry(slug.clone()).or_default())
     }
 }
 
@@ -62,8 +54,7 @@ fn file_name(slug: &Slug) -> String {
     if (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(plain) {
         return format!("connector-{text}.lock");
     }
-    let hash: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("connector-sha256-{hash}.lock")
+    format!("connector-sha256-{}.lock", sha256_hex(text))
 }
 
 #[cfg(test)]
@@ -131,15 +122,5 @@ mod tests {
         let file = folder.path().join("locks").join("connector-a.lock");
         let expected = format!("the test is not available: cannot lock {}: ", file.display());
         assert!(error.to_string().starts_with(&expected), "{error}");
-    }
-
-    #[tokio::test]
-    async fn nothing_is_remembered_of_connectors_that_nobody_waits_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let holders = Holders::new("test", folder.path());
-        for n in 0..20 {
-            holders.hold(&Slug::verbatim(format!("s{n}"))).await.unwrap();
-        }
-        assert_eq!(holders.queues.lock().unwrap().len(), 1);
     }
 }

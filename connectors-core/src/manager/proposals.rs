@@ -21,6 +21,7 @@ use crate::definition::{AcceptedProposal, ConnectorDefinition};
 use crate::error::ConnectorError;
 use crate::names::Slug;
 use crate::proposal::{Mistake, Proposal, ProposalSource};
+use crate::queues::Queues;
 use crate::view::{ConnectorStatus, ProposalChange, ProposalView, StateName};
 
 /// The proposals of one manager.
@@ -33,8 +34,8 @@ pub(super) struct Desk {
     /// Held from a reading of the file, or of what is rejected, until it is in force: nothing older is put over what is newer.
     /// Never waited for by a job of the serial.
     reading: Arc<AsyncMutex<()>>,
-    /// Held while a proposal becomes a connector.
-    adding: AsyncMutex<()>,
+    /// Who makes connectors of proposals.
+    adding: Queues,
     /// The hashes that statuses gave last: what the user means who names none.
     shown: Mutex<HashMap<Slug, String>>,
     watch: Mutex<Option<AbortHandle>>,
@@ -81,7 +82,7 @@ impl Desk {
             is_trusting,
             known: ArcSwap::default(),
             reading: Arc::default(),
-            adding: AsyncMutex::default(),
+            adding: Queues::default(),
             shown: Mutex::default(),
             watch: Mutex::default(),
         }

@@ -1,8 +1,8 @@
 //! What a proposal is known by.
 
 use connectors_core::ConnectorDefinition;
+use connectors_core::digest::sha256_hex;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 /// Everything that decides what is run, where it leads, and what the user is asked for. The members are in the order of
 /// their names, so that this is canonical JSON (RFC 8785): there are strings only.
@@ -43,7 +43,7 @@ pub(super) fn of(definition: &ConnectorDefinition) -> String {
     };
     // Strings and lists of them always serialise.
     let canonical = serde_json::to_vec(&content).unwrap_or_default();
-    Sha256::digest(&canonical).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_hex(canonical)
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ impl Shared {
         let definition = proposal.definition.clone();
         let slug = definition.slug.clone();
         // The same one accepted twice at once is one connector; anybody else who is about to have the slug comes first.
-        let _adding = self.proposals.adding.lock().await;
+        let _turn = self.proposals.adding.turn(&slug).await;
         let _reservation =
             self.reserve_exactly(&slug).ok_or_else(|| StorageError::SlugTaken(slug.clone()))?;
         let on_disk = self.config.load().await;

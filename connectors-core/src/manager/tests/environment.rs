@@ -58,6 +58,8 @@ pub(super) enum Fault {
     Forgets,
     /// A write takes longer than a removal waits for it.
     Slow,
+    /// It does not answer for the connector `one`, as while a keyring asks the user.
+    SilentForOne,
 }
 
 impl Faulty {
@@ -103,6 +105,9 @@ impl CredentialStore for Faulty {
     }
 
     async fn list(&self, slug: &Slug) -> Result<Vec<CredentialKey>, CredentialError> {
+        if self.has(Fault::SilentForOne) && slug.as_str() == "one" {
+            std::future::pending::<()>().await;
+        }
         if self.has(Fault::ListsNothing) { Ok(Vec::new()) } else { self.store.list(slug).await }
     }
 

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 
+use super::environment::{Fault, Faulty};
 use super::proposing::{field, one, proposing, waiting};
 use super::*;
 use crate::contract::proposals::{FILE, ScriptedProposals};
+use crate::definition::ConnectorDefinition;
 use crate::error::StorageError;
 use crate::proposal::{Mistake, Proposal, ProposalSource, Proposals};
 
@@ -92,4 +94,28 @@ async fn a_shutdown_does_not_wait_for_ever_for_a_change_that_hangs() {
     assert_eq!(begun.elapsed(), Duration::from_secs(5));
     assert!(!rejecting.is_finished());
     rejecting.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_keeps_one_acceptance_waiting_keeps_no_other() {
+    let (host, _, _, source) = proposing();
+    let wanted = |slug: &str, url: &str| {
+        let mut definition = ConnectorDefinition::http(Slug::verbatim(slug), slug, url);
+        definition.secret_headers = strings(&["X-Key"]);
+        definition
+    };
+    source.write([wanted("one", "http://one"), wanted("two", "http://other")]);
+    let credentials = Arc::new(Faulty::default());
+    credentials.set(Fault::SilentForOne);
+    let manager = host.builder().with_credentials(credentials).with_proposals(source).start().await;
+    assert_eq!(waiting(&manager), ["one", "two"]);
+    let accepting = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.accept(&one(), None).await }
+    });
+    settle().await;
+    let two = Slug::verbatim("two");
+    tokio::time::timeout(Duration::from_secs(60), manager.accept(&two, None)).await.unwrap().unwrap();
+    assert_eq!(waiting(&manager), ["one"]);
+    accepting.abort();
 }

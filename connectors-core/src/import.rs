@@ -3,7 +3,6 @@
 //! An [`ImportSource`] reads the files; what a value needs before it can be used, and where secrets go, is decided here, once
 //! for all formats. Nothing is dialled or started to find out what there is.
 
-mod clear;
 mod draft;
 mod fingerprint;
 mod plan;

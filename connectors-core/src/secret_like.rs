@@ -1,11 +1,13 @@
 //! Guessing which values a user would not want to see in a file.
 
 mod name;
+mod place;
 mod value;
 
 use serde_json::Value;
 
 use self::name::{Hint, hint};
+pub use self::place::{HIDDEN, SeenUrl, UrlPlace, hidden_argument, secret_arguments, see_url};
 
 /// True if the `value` of a variable, header or argument called `name` looks like a secret.
 ///

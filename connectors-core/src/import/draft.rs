@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::clear::{hidden_argument, secret_arguments, see_url};
 use super::template::{Defaults, Rendered, Template};
 use super::{FoundConnector, FoundEndpoint, MAX_NAME};
-use crate::secret_like::looks_secret;
+use crate::secret_like::{hidden_argument, looks_secret, secret_arguments, see_url};
 use crate::text::display;
 
 /// Most arguments, variables or headers that are shown of an entry.
@@ -98,14 +97,14 @@ pub(super) fn draft(found: &FoundConnector, values: &BTreeMap<String, SecretStri
 }
 
 fn see_location(url: &Template, filled: Rendered) -> Value {
-    let by_value = see_url(filled.text.expose_secret().trim()).has_secret;
-    let by_name = see_url(&url.source_text(Defaults::Left)).has_secret;
+    let by_value = see_url(filled.text.expose_secret().trim()).secret.is_some();
+    let by_name = see_url(&url.source_text(Defaults::Left)).secret.is_some();
     let mut seen = see_url(&url.source_text(Defaults::Shown));
     // Defaults may be parts of a secret.
-    if !seen.has_secret && see_url(&url.source_text(Defaults::InPlace)).has_secret {
+    if seen.secret.is_none() && see_url(&url.source_text(Defaults::InPlace)).secret.is_some() {
         seen = see_url(&url.source_text(Defaults::Hidden));
     }
-    let is_secret = by_value || by_name || seen.has_secret || filled.has_secret;
+    let is_secret = by_value || by_name || seen.secret.is_some() || filled.has_secret;
     Value { text: filled.text, shown: seen.shown.trim().to_owned(), is_secret }
 }
 

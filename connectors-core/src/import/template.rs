@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::clear::HIDDEN;
-use crate::secret_like::looks_secret;
+use crate::secret_like::{HIDDEN, looks_secret};
 
 /// A value as a file gives it. May be a secret, whole or in part, so none of it is ever printed.
 #[derive(Debug, Clone, Default)]

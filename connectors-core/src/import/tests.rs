@@ -1,6 +1,5 @@
 use serde_json::{Value, json};
 
-use super::clear::{SeenUrl, hidden_argument, secret_arguments, see_url};
 use super::*;
 use crate::manager::NewEndpoint;
 
@@ -272,30 +271,4 @@ fn a_secret_stays_in_a_url_or_an_argument_only_where_the_user_insists() {
     let user = http(text("https://u:hunter2@a.test/mcp"), vec![]);
     assert_eq!(plan(&user, &BTreeMap::new(), true).err(), Some(Refusal::UserInUrl));
     assert_eq!(shown(user)["url"], "https://…@a.test/mcp");
-}
-
-#[test]
-fn urls_are_seen_for_what_they_hide() {
-    let see = |url: &str| {
-        let SeenUrl { shown, has_user, has_secret } = see_url(url);
-        (shown, has_user, has_secret)
-    };
-    for url in ["https://a.test", "https://a.test/mcp/?tenant=x&b#c", "http://[::1]:8080/mcp", "no url", ""] {
-        assert_eq!(see(url), (url.to_owned(), false, false));
-    }
-    assert_eq!(see("https://u@a.test/"), ("https://…@a.test/".to_owned(), true, false));
-    assert_eq!(see("https://a.test/?x@y"), ("https://a.test/?x@y".to_owned(), false, false));
-    assert_eq!(
-        see("https://a.test/#access_token=hunter2"),
-        ("https://a.test/#access_token=…".to_owned(), false, true)
-    );
-}
-
-#[test]
-fn an_option_says_what_the_argument_after_it_is() {
-    assert_eq!(
-        secret_arguments(&["--token", "abc", "--verbose", "abc", "-e", "API_KEY=abc"]),
-        [false, true, false, false, false, true]
-    );
-    assert_eq!([hidden_argument("--token=abc"), hidden_argument("abc")], ["--token=…", "…"]);
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use connectors_core::definition::AcceptedProposal;
+use connectors_core::secret_like::secret_arguments;
 use connectors_core::{ConnectorDefinition, Proposal, Slug, StdioCommand, looks_secret, text};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -204,8 +205,9 @@ impl<'a, 'r, 't> Entry<'a, 'r, 't> {
         let expanded: Vec<_> = items.iter().map(|item| self.expanded(item, "args")).collect();
         let args = expanded.into_iter().collect::<Result<Vec<_>, _>>()?;
         let mut outcome = Ok(());
-        for (at, item) in items.iter().enumerate() {
-            if secret::in_argument(&raw, at) || secret::in_argument(&args, at) {
+        let is_secret = secret_arguments(&raw).into_iter().zip(secret_arguments(&args));
+        for (item, (written, expanded)) in items.iter().zip(is_secret) {
+            if written || expanded {
                 outcome =
                     Err(self.secret(item.span(), "this argument looks like a secret", secret::VARIABLES));
             }

@@ -1,0 +1,171 @@
+//! Secrets in URLs and arguments: found, and hidden where they are shown.
+
+use percent_encoding::percent_decode_str;
+
+use super::looks_secret;
+
+/// What stands for a secret that is not shown.
+pub const HIDDEN: &str = "…";
+
+/// A URL, and what of it should not be seen.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SeenUrl {
+    /// Fit for display.
+    pub shown: String,
+    /// True if it names a user or a password.
+    pub has_user: bool,
+    /// Where it looks like it holds a secret, besides; the first place, if there are several.
+    pub secret: Option<UrlPlace>,
+}
+
+/// A part of a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UrlPlace {
+    /// What would be the host, if this were a URL.
+    Beginning,
+    /// A segment of the path.
+    Path,
+    /// A parameter of the query or the fragment.
+    Parameter,
+}
+
+impl SeenUrl {
+    /// True if it should not be stored in the clear, or shown as it is.
+    pub fn is_secret(&self) -> bool {
+        self.has_user || self.secret.is_some()
+    }
+}
+
+/// Looks at a URL. Works on any text, since what is filled in later need not be a URL yet.
+pub fn see_url(url: &str) -> SeenUrl {
+    let (rest, fragment) = split(url, '#');
+    let (rest, query) = split(rest, '?');
+    let (scheme, rest) = match rest.split_once("//") {
+        Some((scheme, rest)) => (format!("{scheme}//"), rest),
+        None => (String::new(), rest),
+    };
+    let (authority, path) = match rest.find(['/', '\\']) {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    let mut secret = None;
+    let mut hide = |place: UrlPlace, name: &str, value: &str| {
+        if holds_secret(name, value) {
+            secret.get_or_insert(place);
+            HIDDEN.to_owned()
+        } else {
+            value.to_owned()
+        }
+    };
+    let (has_user, host) = match authority.rsplit_once('@') {
+        Some((_, host)) => (true, format!("{HIDDEN}@{host}")),
+        // A host is no secret, however random; a text without a scheme need not be one.
+        None if scheme.is_empty() => (false, hide(UrlPlace::Beginning, "", authority)),
+        None => (false, authority.to_owned()),
+    };
+    let path: Vec<_> = path.split('/').map(|segment| hide(UrlPlace::Path, "", segment)).collect();
+    let mut pairs = |text: &str| {
+        let pair = |pair: &str| match pair.split_once('=') {
+            Some((name, value)) => format!("{name}={}", hide(UrlPlace::Parameter, name, value)),
+            None => hide(UrlPlace::Parameter, "", pair),
+        };
+        text.split('&').map(pair).collect::<Vec<_>>().join("&")
+    };
+    let query = query.map(|query| format!("?{}", pairs(query))).unwrap_or_default();
+    let fragment = fragment.map(|fragment| format!("#{}", pairs(fragment))).unwrap_or_default();
+    let shown = format!("{scheme}{host}{}{query}{fragment}", path.join("/"));
+    SeenUrl { shown, has_user, secret }
+}
+
+fn split(text: &str, at: char) -> (&str, Option<&str>) {
+    text.split_once(at).map_or((text, None), |(before, after)| (before, Some(after)))
+}
+
+/// As it is written, and as the server will read it.
+fn holds_secret(name: &str, value: &str) -> bool {
+    let decoded = |text| percent_decode_str(text).decode_utf8_lossy();
+    looks_secret(name, value) || looks_secret(&decoded(name), &decoded(value))
+}
+
+/// For each argument, whether it looks like it holds a secret: by itself, or as the value of the option before it.
+pub fn secret_arguments<T: AsRef<str>>(args: &[T]) -> Vec<bool> {
+    let is_secret = |(at, arg): (usize, &T)| {
+        let arg = arg.as_ref();
+        let before = at.checked_sub(1).and_then(|before| args.get(before)).map(AsRef::as_ref);
+        let is_option = |before: &&str| before.starts_with('-') && !before.contains('=');
+        // An option is not the value of the one before.
+        let option = before.filter(is_option).filter(|_| !arg.starts_with('-')).unwrap_or_default();
+        looks_secret(option, arg) || arg.contains("://") && see_url(arg).is_secret()
+    };
+    args.iter().enumerate().map(is_secret).collect()
+}
+
+/// An argument without the secret in it.
+pub fn hidden_argument(arg: &str) -> String {
+    match arg.split_once('=') {
+        Some((name, _)) if !looks_secret("", name) => format!("{name}={HIDDEN}"),
+        _ => HIDDEN.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+
+    #[test]
+    fn urls_are_seen_for_what_they_hide() {
+        let see = |url: &str| {
+            let SeenUrl { shown, has_user, secret } = see_url(&url.replace("TOKEN", TOKEN));
+            (shown, has_user, secret)
+        };
+        let plain = [
+            "https://a.test",
+            "https://a.test/mcp/?tenant=x&b#c",
+            "https://a.test/?x@y&q=a+b%20c",
+            "http://[::1]:8080/mcp",
+            "https://d111111abcdef8.cloudfront.test/mcp",
+            "no url",
+            "",
+        ];
+        for url in plain {
+            assert_eq!(see(url), (url.to_owned(), false, None));
+        }
+        for url in ["https://u@a.test/", "https://:pw@a.test/", "https://u:p@q@a.test/"] {
+            assert_eq!(see(url), ("https://…@a.test/".to_owned(), true, None));
+        }
+        let secret = [
+            ("https://a.test/#access_token=hunter2", "https://a.test/#access_token=…", UrlPlace::Parameter),
+            ("https://a.test/?api%5Fkey=hunter22hunter", "https://a.test/?api%5Fkey=…", UrlPlace::Parameter),
+            ("https://a.test/?x=TOKEN&y=1", "https://a.test/?x=…&y=1", UrlPlace::Parameter),
+            ("https://a.test/?TOKEN", "https://a.test/?…", UrlPlace::Parameter),
+            ("https://a.test/TOKEN/mcp", "https://a.test/…/mcp", UrlPlace::Path),
+            ("https://a.test/%67hp_0123456789abcdefghijABCDEFGHIJ012345", "https://a.test/…", UrlPlace::Path),
+            ("TOKEN/mcp", "…/mcp", UrlPlace::Beginning),
+        ];
+        for (url, shown, place) in secret {
+            assert_eq!(see(url), (shown.to_owned(), false, Some(place)));
+        }
+    }
+
+    #[test]
+    fn an_argument_is_known_by_its_looks_or_by_the_option_before_it() {
+        let found = |args: &[&str]| {
+            let args: Vec<_> = args.iter().map(|arg| arg.replace("TOKEN", TOKEN)).collect();
+            let secret = secret_arguments(&args);
+            (0..args.len()).filter(|&at| secret[at]).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&["-y", "@scope/server-files", "--root", "/srv/data"]), Vec::<usize>::new());
+        assert_eq!(found(&["--token", "abc", "--verbose", "abc", "-e", "API_KEY=abc"]), [1, 5]);
+        assert_eq!(found(&["--token=hunter22hunter", "TOKEN"]), [0, 1]);
+        assert_eq!(found(&["--api-key", "--verbose"]), Vec::<usize>::new());
+        assert_eq!(found(&["--url", "https://u:p@a.test/", "https://a.test/?x=TOKEN"]), [1, 2]);
+    }
+
+    #[test]
+    fn of_a_secret_argument_only_its_name_is_shown() {
+        assert_eq!([hidden_argument("--token=abc"), hidden_argument("abc")], ["--token=…", "…"]);
+    }
+}

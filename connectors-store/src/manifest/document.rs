@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use connectors_core::{ConnectorDefinition, Slug};
+use connectors_core::{ConnectorDefinition, Slug, looks_secret};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -97,7 +97,7 @@ impl<'a> Document<'a> {
         self.changed
     }
 
-    /// True if a variable's value has gone to the secret store: no earlier version of the file may stay beside it.
+    /// True if a secret that stood in the file is not in it any more: no earlier version of the file may stay beside it.
     pub(super) fn hides_secrets(&self) -> bool {
         self.hides_secrets
     }
@@ -122,7 +122,7 @@ impl<'a> Document<'a> {
         if self.definitions[at] == *definition {
             return;
         }
-        self.hides_secrets |= hides_secrets(&self.definitions[at], definition);
+        self.hides_secrets |= hides_secrets(&self.definitions[at], Some(definition));
         let merged = merged(&self.entries[at], &self.definitions[at], definition);
         self.entries[at] = Cow::Owned(merged);
         self.definitions[at] = definition.clone();
@@ -146,7 +146,7 @@ impl<'a> Document<'a> {
     pub(super) fn remove(&mut self, slug: &Slug) {
         if let Some(at) = self.position(slug) {
             self.entries.remove(at);
-            self.definitions.remove(at);
+            self.hides_secrets |= hides_secrets(&self.definitions.remove(at), None);
             self.changed = true;
         }
     }
@@ -192,10 +192,15 @@ impl From<serde_json::Error> for Flaw {
     }
 }
 
-/// True if a variable whose value stood in the file is one whose value is in the secret store.
-fn hides_secrets(before: &ConnectorDefinition, after: &ConnectorDefinition) -> bool {
-    let (Some(before), Some(after)) = (&before.stdio, &after.stdio) else { return false };
-    before.env.keys().any(|name| after.secret_env.contains(name) && !after.env.contains_key(name))
+/// True if the value of a variable is gone that looks like a secret, or is in the secret store from now on.
+fn hides_secrets(before: &ConnectorDefinition, after: Option<&ConnectorDefinition>) -> bool {
+    let after = after.and_then(|after| after.stdio.as_ref());
+    let mut variables = before.stdio.iter().flat_map(|before| &before.env);
+    variables.any(|(name, value)| {
+        let now = after.and_then(|after| after.env.get(name));
+        let is_stored = now.is_none() && after.is_some_and(|after| after.secret_env.contains(name));
+        is_stored || now != Some(value) && looks_secret(name, value)
+    })
 }
 
 /// What of a manifest this version has no notion of, and why.

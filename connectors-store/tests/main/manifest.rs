@@ -116,6 +116,34 @@ async fn nor_does_it_leave_one_of_another_process_that_has_died_in_between() {
 }
 
 #[tokio::test]
+async fn what_looks_like_a_secret_is_in_no_previous_version_once_it_is_replaced_or_removed() {
+    let plain = |value: Option<&str>| {
+        let env = value.map(|value| ("API_TOKEN".to_owned(), value.to_owned())).into_iter().collect();
+        let command = StdioCommand { command: "c".to_owned(), env, ..StdioCommand::default() };
+        ConnectorDefinition::stdio(Slug::verbatim("s"), "S", command)
+    };
+    let old = plain(Some("hunter22hunter"));
+    let mut renamed = old.clone();
+    renamed.name = "Renamed".to_owned();
+    for (change, is_kept) in [
+        (Some(renamed), true),
+        (Some(plain(Some("hunter23hunter"))), false),
+        (Some(plain(None)), false),
+        (None, false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        store.insert(&sample("a")).await.unwrap();
+        store.insert(&old).await.unwrap();
+        match &change {
+            Some(change) => store.replace(change).await.unwrap(),
+            None => store.remove(&old.slug).await.unwrap(),
+        }
+        assert_eq!(names(folder.path()).contains(&"connectors.json.bak".to_owned()), is_kept, "{change:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_does_not_parse_is_reported_with_its_place_and_never_written() {
     for (text, line, column) in [
         ("{\"connectors\": [\n  {\"slug\": \"a\",}\n]}", 2, 16),

@@ -2,56 +2,17 @@
 
 import { busy, el, field, freshId, showDialog } from "./dom.js";
 import { explain } from "./rpc.js";
-
-/** Rows of one or two inputs that the user can add to and remove from. */
-class Rows {
-  #rows = el("div", {});
-  #names;
-  #secret;
-
-  constructor(title, names, addLabel, secret = false) {
-    this.#names = names;
-    this.#secret = secret;
-    const add = el("button", { type: "button", class: "quiet", onclick: () => this.#add() }, addLabel);
-    this.element = el("fieldset", {}, el("legend", {}, title), this.#rows, add);
-  }
-
-  #add() {
-    const inputs = this.#names.map((name, index) =>
-      el("input", {
-        "aria-label": name,
-        placeholder: name,
-        autocomplete: "off",
-        spellcheck: false,
-        type: this.#secret && index === 1 ? "password" : "text",
-      }),
-    );
-    const row = el("div", { class: inputs.length === 1 ? "pair single" : "pair" }, ...inputs);
-    row.append(el("button", { type: "button", class: "quiet", "aria-label": "Remove this row", onclick: () => row.remove() }, "✕"));
-    this.#rows.append(row);
-    inputs[0].focus();
-  }
-
-  /** The values of every row. */
-  values() {
-    return [...this.#rows.children].map((row) => [...row.querySelectorAll("input")].map((input) => input.value));
-  }
-
-  /** The rows as an object, those without a name left out. */
-  pairs() {
-    return Object.fromEntries(this.values().filter(([name]) => name.trim() !== ""));
-  }
-}
+import { Rows } from "./rows.js";
 
 /** Opens the form; `added(status)` is called when it has succeeded. */
 export function openAddForm(rpc, added) {
   const name = el("input", { required: true, autocomplete: "off", maxLength: 200 });
   const url = el("input", { type: "url", placeholder: "https://example.com/mcp", autocomplete: "off", spellcheck: false });
   const command = el("input", { placeholder: "npx", autocomplete: "off", spellcheck: false });
-  const headers = new Rows("Headers (values are kept as secrets)", ["Header", "Value"], "Add a header", true);
-  const args = new Rows("Arguments", ["Argument"], "Add an argument");
+  const headers = new Rows("Headers (values are kept as secrets)", ["Header", "Value"], "Add a header", { secret: true });
+  const args = new Rows("Arguments", ["Argument"], "Add an argument", { ordered: true });
   const env = new Rows("Environment variables (values that look like secrets are kept as such)", ["Variable", "Value"], "Add a variable");
-  const secretEnv = new Rows("Secret environment variables", ["Secret variable", "Value"], "Add a secret variable", true);
+  const secretEnv = new Rows("Secret environment variables", ["Secret variable", "Value"], "Add a secret variable", { secret: true });
 
   const remote = el("div", { class: "stack" }, field("URL of the MCP endpoint", url), headers.element);
   const local = el("div", { class: "stack", hidden: true }, field("Command", command), args.element, env.element, secretEnv.element);

@@ -1,6 +1,7 @@
 // The connector that is selected: its state, what can be done with it, and its tools.
 
 import { busy, clock, confirm, el, visible } from "./dom.js";
+import { openEdit } from "./edit.js";
 import { badge, isSecretMissing, retry, where } from "./list.js";
 import { explain } from "./rpc.js";
 import { SignIn } from "./sign_in.js";
@@ -11,6 +12,7 @@ import { openTrace } from "./trace.js";
 export class Details {
   #rpc;
   #slug;
+  #after;
   #status;
   #tools = new Map();
   #loading = 0;
@@ -30,9 +32,11 @@ export class Details {
   #empty = el("p", { class: "muted" });
   #left = el("div", { class: "stack" });
 
-  constructor(rpc, root, slug) {
+  /** `after` gets the focus when the connector is gone. */
+  constructor(rpc, root, slug, after) {
     this.#rpc = rpc;
     this.#slug = slug;
+    this.#after = after;
     const button = (label, look, act) => {
       const element = el("button", { type: "button", class: look }, label);
       element.addEventListener("click", () => this.#do(element, act));
@@ -55,6 +59,7 @@ export class Details {
       button("Reconnect", "", () => rpc.call("connectors.reconnect", { slug })),
       this.#signOut,
       this.#values,
+      button("Edit", "", () => this.#edit()),
       this.#power,
       button("Explain", "", () => openTrace(rpc, slug)),
       button("Remove", "danger", () => this.#remove()),
@@ -182,6 +187,13 @@ export class Details {
 
   #all(method) {
     return this.#rpc.call(`connectors.${method}`, { slug: this.#slug, tools: [...this.#tools.keys()] });
+  }
+
+  #edit() {
+    const dialog = openEdit(this.#rpc, this.#status, (status) => this.update(status), (error) => this.#fail(error));
+    dialog.addEventListener("close", () => {
+      if (document.activeElement === document.body) (this.#title.isConnected ? this.#title : this.#after).focus();
+    });
   }
 
   /** Moves what the user was shown, not what may have come since. */

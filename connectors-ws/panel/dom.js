@@ -37,6 +37,19 @@ export function field(label, control) {
   return el("div", {}, el("label", { for: control.id }, label), control);
 }
 
+/** What hides in the text of an input, shown as long as something does. */
+export function hiddenIn(input) {
+  const note = el("p", { class: "muted text" });
+  const show = () => {
+    const text = visible(input.value);
+    note.hidden = text === input.value;
+    note.textContent = `With what hides in it: ${text}`;
+  };
+  input.addEventListener("input", show);
+  show();
+  return note;
+}
+
 /** A modal dialog that removes itself when it is closed. */
 export function showDialog(title, ...children) {
   const id = freshId("dialog");

@@ -79,7 +79,7 @@ function show(all, storageProblem) {
 function select(slug) {
   const status = connectors.find((other) => other.slug === slug);
   if (!status) return;
-  details = new Details(rpc, byId("details"), slug);
+  details = new Details(rpc, byId("details"), slug, byId("list-title"));
   details.update(status);
   details.load();
   showList(byId("list"), connectors, slug, select);

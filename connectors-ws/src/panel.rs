@@ -20,13 +20,16 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const ICON: &str = "image/svg+xml";
 
 /// Path, content type and content of every file of the page.
-const FILES: [(&str, &str, &str); 17] = [
+const FILES: [(&str, &str, &str); 20] = [
     ("/panel/style.css", CSS, include_str!("../panel/style.css")),
     ("/panel/icon.svg", ICON, include_str!("../panel/icon.svg")),
     ("/panel/main.js", SCRIPT, include_str!("../panel/main.js")),
     ("/panel/dom.js", SCRIPT, include_str!("../panel/dom.js")),
     ("/panel/rpc.js", SCRIPT, include_str!("../panel/rpc.js")),
     ("/panel/add.js", SCRIPT, include_str!("../panel/add.js")),
+    ("/panel/edit.js", SCRIPT, include_str!("../panel/edit.js")),
+    ("/panel/rows.js", SCRIPT, include_str!("../panel/rows.js")),
+    ("/panel/variables.js", SCRIPT, include_str!("../panel/variables.js")),
     ("/panel/import.js", SCRIPT, include_str!("../panel/import.js")),
     ("/panel/list.js", SCRIPT, include_str!("../panel/list.js")),
     ("/panel/details.js", SCRIPT, include_str!("../panel/details.js")),

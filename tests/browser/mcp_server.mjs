@@ -1,5 +1,5 @@
 // A small MCP server: `node mcp_server.mjs ...` over stdio, and `listen` over HTTP. It says which variables it was given, and of
-// their values no more than the length. Its arguments mean nothing to it.
+// their values no more than the length. Its arguments mean nothing to it, but go with its start to the file TEST_STARTS.
 
 import { appendFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -55,8 +55,8 @@ export async function listen() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  // For whoever wants to know that nobody has started it.
-  if (process.env.TEST_STARTS) appendFileSync(process.env.TEST_STARTS, `${process.pid}\n`);
+  // For whoever wants to know that nobody has started it, or with what.
+  if (process.env.TEST_STARTS) appendFileSync(process.env.TEST_STARTS, `${JSON.stringify(process.argv.slice(2))}\n`);
   for await (const line of createInterface({ input: process.stdin })) {
     const answer = reply(JSON.parse(line));
     if (answer !== undefined) process.stdout.write(`${JSON.stringify(answer)}\n`);

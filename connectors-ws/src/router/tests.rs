@@ -145,7 +145,7 @@ mod panel {
             }
             next += 1;
         }
-        assert_eq!(wanted.len(), 17, "{wanted:?}");
+        assert_eq!(wanted.len(), 20, "{wanted:?}");
     }
 
     /// The paths of our own files that a text refers to.
@@ -163,7 +163,21 @@ mod panel {
         let daemon = daemon(None).await;
         let page = body(daemon.clone().oneshot(get_with("/", &[HOST])).await.unwrap()).await;
         assert!(!page.contains("style=") && !page.contains("<style") && !page.contains("onclick="));
-        for path in ["dom", "rpc", "add", "list", "details", "tool", "events", "main", "sample", "question"] {
+        for path in [
+            "dom",
+            "rpc",
+            "add",
+            "edit",
+            "rows",
+            "variables",
+            "list",
+            "details",
+            "tool",
+            "events",
+            "main",
+            "sample",
+            "question",
+        ] {
             let path = format!("/panel/{path}.js");
             let script = body(daemon.clone().oneshot(get_with(&path, &[HOST])).await.unwrap()).await;
             for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {

@@ -140,6 +140,19 @@ async fn a_broken_edit_is_reported_with_its_place_and_mended_without_a_restart()
     session.enable("a", &["add"]).await;
 }
 
+/// A log in a folder that is watched would never end.
+#[tokio::test]
+async fn that_something_has_happened_in_a_folder_is_not_logged_whatever_is_asked_for() {
+    let (home, one) = (TempHome::new(), echo());
+    let running = daemon().with_variable("RUST_LOG", "trace").start(&home).await;
+    let session = Session::open(&running).await;
+    write(&home, &[entry("a", &one, &[])]);
+    listed(&session, &["a"]).await;
+    let log = running.stop().await;
+    assert!(log.contains("TRACE"), "nothing is asked for");
+    assert_eq!(log.lines().find(|line| line.contains("notify")), None);
+}
+
 #[tokio::test]
 async fn two_daemons_on_one_state_root_see_what_the_other_does() {
     let server = echo();

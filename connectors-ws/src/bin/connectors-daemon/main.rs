@@ -74,11 +74,13 @@ fn log_to_stderr() {
     tracing_subscriber::registry().with(filter).with(filter_fn(may_be_logged)).with(lines).init();
 }
 
-/// False for what has secrets in it whatever is asked for: the WebSocket library logs every message, with its parameters.
+/// Libraries that are not heard below `info`, whatever is asked for: the WebSocket's logs every message, with the secrets in its
+/// parameters, and the file system's every change of a folder, which never ends where the log is in such a folder.
+const HUSHED: [&str; 4] = ["tungstenite", "tokio_tungstenite", "notify", "inotify"];
+
 fn may_be_logged(metadata: &tracing::Metadata<'_>) -> bool {
-    let is_of_socket =
-        ["tungstenite", "tokio_tungstenite"].iter().any(|name| metadata.target().starts_with(name));
-    !is_of_socket || *metadata.level() <= tracing::Level::INFO
+    let library = metadata.target().split("::").next().unwrap_or_default();
+    !HUSHED.contains(&library) || *metadata.level() <= tracing::Level::INFO
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

@@ -82,6 +82,10 @@ fn endpoint(text: &str) -> Result<Url, InvalidDefinition> {
     if text.trim().is_empty() {
         return Err(invalid("enter the URL of the server's MCP endpoint"));
     }
+    // They would be left out in silence: not what anybody has read.
+    if text.trim().contains(char::is_control) {
+        return Err(invalid("the URL holds line breaks or other control characters"));
+    }
     let url = Url::parse(text).map_err(|error| match error {
         ParseError::RelativeUrlWithoutBase => invalid("a URL begins with https:// or http://"),
         ParseError::EmptyHost => invalid("the URL names no host"),
@@ -124,6 +128,9 @@ mod tests {
         assert_eq!(problem("localhost:3000/mcp"), "`url`: the URL has to begin with https:// or http://");
         assert_eq!(problem("ftp://h.example/"), "`url`: the URL has to begin with https:// or http://");
         assert_eq!(problem("https://"), "`url`: the URL names no host");
+        for hidden in ["http://h/\r\nX: y", "http://h/a\tb", "http://h\0/"] {
+            assert_eq!(problem(hidden), "`url`: the URL holds line breaks or other control characters");
+        }
         assert_eq!(problem("http://h:99999/"), "`url`: not a URL (invalid port number)");
         assert_eq!(
             problem("https://h.example/#tools"),

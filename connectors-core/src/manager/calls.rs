@@ -88,7 +88,7 @@ impl Shared {
         request: CallRequest,
         claim: &Arc<Claim>,
     ) -> Result<CallResult, ConnectorError> {
-        let started = Instant::now();
+        let (started, timeout) = (Instant::now(), request.timeout);
         let route = self.admitted(&request, claim.deadline).await?;
         validate(&route, &request.arguments)?;
         let client = self.connection(&route.cell)?;
@@ -108,7 +108,13 @@ impl Shared {
             }
             outcome => outcome,
         };
-        let outcome = outcome.and_then(|outcome| checked(&route, outcome));
+        let mut outcome = outcome.and_then(|outcome| checked(&route, outcome));
+        if let Err(ConnectorError::TimedOut { limit, .. }) = &mut outcome
+            && claim.deadline.is_some_and(|deadline| deadline <= Deadline::now())
+        {
+            // As the caller has set it, not what was left of it.
+            *limit = timeout.unwrap_or(*limit);
+        }
         if let Err(error) = &outcome
             && may_mean_disconnected(error)
         {

@@ -147,7 +147,11 @@ async fn the_wait_for_a_connection_counts_among_the_time_of_a_call() {
         tools.server.wait_for("tools/call").await;
     };
     let (outcome, ()) = tokio::join!(manager.call_tool(request), late);
-    assert_eq!(outcome.unwrap_err().code(), "timeout");
+    let error = outcome.unwrap_err();
+    assert_eq!(
+        (error.code(), error.to_string()),
+        ("timeout", "`one`: tools/call took longer than 5s".to_owned())
+    );
     assert_eq!(started.elapsed(), Duration::from_secs(5));
 }
 

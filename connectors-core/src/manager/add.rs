@@ -91,10 +91,14 @@ impl Shared {
             self.note_storage(&on_disk);
             let reservation = self.reserve(&definition.name, &on_disk?);
             definition.slug = reservation.slug.clone();
-            let _exclusive = match secrets.concerns_sign_in() {
-                true => Some(self.credentials.exclusive(&definition.slug).await?),
-                false => None,
+            let _exclusive = match secrets.is_empty() {
+                false => Some(self.credentials.exclusive(&definition.slug).await?),
+                true => None,
             };
+            // Whoever held the secrets of this slug may have been adding a connector, too.
+            if !secrets.is_empty() && self.is_in_manifest(&definition.slug).await? {
+                continue;
+            }
             let replaced = self.change_secrets(&definition.slug, &secrets).await?;
             let (shared, created, trace) = (Arc::clone(self), definition.clone(), trace.clone());
             let inserted = self
@@ -114,6 +118,13 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Whether somebody, in whatever process, has a connector of this slug by now.
+    pub(super) async fn is_in_manifest(&self, slug: &Slug) -> Result<bool, StorageError> {
+        let on_disk = self.config.load().await;
+        self.note_storage(&on_disk);
+        Ok(on_disk?.iter().any(|other| other.slug == *slug))
     }
 }
 

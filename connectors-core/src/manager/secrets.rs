@@ -36,11 +36,6 @@ impl SecretChange {
         CredentialKey::SIGN_IN_NAMES.into_iter().filter_map(new).collect()
     }
 
-    /// True if one of a sign-in's secrets is among them.
-    pub(super) fn concerns_sign_in(&self) -> bool {
-        self.0.keys().any(|name| is_of_sign_in(name))
-    }
-
     /// True if every secret stays as it is.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -184,7 +179,7 @@ mod tests {
     fn of_two_changes_to_one_secret_the_later_counts() {
         let mut change = SecretChange::default();
         change.delete("client_secret");
-        assert!(change.concerns_sign_in() && !change.puts());
+        assert!(!change.is_empty() && !change.puts());
         change.put("client_secret", SecretString::from("s"));
         assert_eq!((change.0.len(), change.puts()), (1, true));
     }

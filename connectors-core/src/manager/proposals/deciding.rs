@@ -69,30 +69,23 @@ impl Shared {
         let _turn = self.proposals.adding.turn(&slug).await;
         let _reservation =
             self.reserve_exactly(&slug).ok_or_else(|| StorageError::SlugTaken(slug.clone()))?;
-        let on_disk = self.config.load().await;
-        self.note_storage(&on_disk);
-        let is_taken = on_disk?.iter().any(|other| other.slug == slug);
+        let _exclusive = match may_have_secrets(&definition) {
+            true => Some(self.credentials.exclusive(&slug).await?),
+            false => None,
+        };
         // What an earlier connector of that name may have left is not for whoever wrote the file. The secrets of one that
         // another process has just added are its own.
-        let replaced = match is_taken {
-            false => self.change_secrets(&slug, &self.leftovers(&definition).await?).await?,
-            true => self.change_secrets(&slug, &SecretChange::default()).await?,
+        let change = match self.is_in_manifest(&slug).await? {
+            false if may_have_secrets(&definition) => self.without_secrets(&definition).await?,
+            _ => SecretChange::default(),
         };
+        let replaced = self.change_secrets(&slug, &change).await?;
         let shared = Arc::clone(self);
         let added = self.serial.run(async move { shared.insert_proposal(definition).await }).await;
         if added.is_err() {
             self.put_back(replaced).await;
         }
         added
-    }
-
-    /// The secrets that are there under the names that the definition, or a sign-in, would use.
-    async fn leftovers(&self, definition: &ConnectorDefinition) -> Result<SecretChange, ConnectorError> {
-        if definition.stdio.is_some() && environment::secret_names(definition).is_empty() {
-            // Nothing of it is ever read, so the store need not be there.
-            return Ok(SecretChange::default());
-        }
-        self.without_secrets(definition).await
     }
 
     /// In a job of the serial only.
@@ -182,6 +175,11 @@ impl Shared {
         };
         self.serial.run(remembering).await
     }
+}
+
+/// False where nothing of it is ever read in the secret store, which then need not be there.
+fn may_have_secrets(definition: &ConnectorDefinition) -> bool {
+    definition.stdio.is_none() || !environment::secret_names(definition).is_empty()
 }
 
 fn accepted_hash(definition: &ConnectorDefinition) -> Option<&str> {

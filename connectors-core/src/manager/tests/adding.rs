@@ -132,17 +132,20 @@ async fn a_slug_that_another_process_took_meanwhile_is_left_to_it() {
     let mut seen = MockConfigStore::new();
     seen.expect_load().returning(move || {
         loads += 1;
-        // At the start and at the first try the other process has not written yet.
+        // At the start, at the first try and once its secrets are held, the other process has not written yet.
         let theirs = crate::ConnectorDefinition::http(Slug::verbatim("one"), "Theirs", "http://theirs");
-        Ok(if loads > 2 { vec![theirs] } else { vec![] })
+        Ok(if loads > 3 { vec![theirs] } else { vec![] })
     });
     seen.expect_insert().returning(|definition| match definition.slug.as_str() {
         "one" => Err(StorageError::SlugTaken(definition.slug.clone())),
         _ => Ok(()),
     });
-    let manager = Host::new().builder().with_config(Arc::new(seen)).start().await;
-    let status = manager.add(NewConnector::http("One", "http://one", vec![])).await.unwrap();
+    let host = Host::new();
+    let manager = host.builder().with_config(Arc::new(seen)).start().await;
+    let status = manager.add(NewConnector::http("One", "http://one", vec![key_header("k")])).await.unwrap();
     assert_eq!(status.slug.as_str(), "one_2");
+    assert_eq!(host.secrets(&Slug::verbatim("one")).await, strings(&[]));
+    assert_eq!(host.secrets(&status.slug).await, ["X-Key=k"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! The manager over scripted servers, memory stores and paused time.
 
 mod adding;
+mod adding_at_once;
 mod calling;
 mod changing_at_once;
 mod choosing;

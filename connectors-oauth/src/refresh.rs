@@ -74,7 +74,7 @@ struct Inner {
 enum State {
     /// It has not been read yet.
     Unread,
-    /// There are no tokens.
+    /// There are no tokens, as far as anybody has reason to look.
     Empty,
     Held(Arc<HeldTokens>),
 }
@@ -109,7 +109,9 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// A session on what is in the store. Reads nothing yet. `settings` complete tokens that car-connectors stored.
+    /// A session on what is in the store. Reads nothing yet. `settings` are what the definition says of a sign-in: they complete
+    /// tokens that car-connectors stored, and where there are none, nobody has signed in, and the store is not asked before a server
+    /// wants tokens.
     pub(crate) fn open(
         exchange: Exchange,
         store: Arc<dyn CredentialStore>,
@@ -126,6 +128,8 @@ impl Session {
         unsaved: Unsaved,
         clock: Clock,
     ) -> Self {
+        // A server that wants no sign-in must not depend on a store that is locked or away.
+        let state = if settings.is_some() { State::Unread } else { State::Empty };
         Self {
             inner: Arc::new(Inner {
                 exchange,
@@ -133,7 +137,7 @@ impl Session {
                 settings,
                 unsaved,
                 clock,
-                state: ArcSwap::from_pointee(State::Unread),
+                state: ArcSwap::from_pointee(state),
                 flight: Mutex::default(),
                 failure: Mutex::default(),
                 rechecked: Mutex::default(),

@@ -91,6 +91,24 @@ async fn a_vault_gets_a_passphrase_is_locked_after_a_restart_and_is_unlocked_in_
 }
 
 #[tokio::test]
+async fn connectors_without_secrets_work_while_the_vault_is_locked() {
+    let (home, open) = (TempHome::new(), Script::modern().with_tools([Tool::echo()]).start());
+    let with_vault = daemon().with_vault();
+    let running = with_vault.start(&home).await;
+    let session = Session::open(&running).await;
+    let slug = session.add_with("Open", &open, &["echo"]).await;
+    session.must("connectors.set_vault_passphrase", json!({"passphrase": "open sesame"})).await;
+    drop(session);
+    running.stop().await;
+
+    let running = with_vault.start(&home).await;
+    let session = Session::open(&running).await;
+    assert_eq!(secrets(&session).await["locked"], true);
+    session.ready(&slug).await;
+    assert_eq!(session.text(&slug, "echo", json!({"text": "hello"})).await, "hello");
+}
+
+#[tokio::test]
 async fn a_service_manager_provides_the_passphrase_or_the_key() {
     let (home, server) = (TempHome::new(), server());
     let credentials = home.user().join("credentials");

@@ -86,14 +86,7 @@ async fn what_car_connectors_wrote_is_completed_and_renewed() {
     settings.client_id = "old-client".into();
     settings.has_client_secret = true;
     settings.scopes = vec!["read".into()];
-    let plain = world.process();
-    let session = Session::with_clock(
-        plain.inner.exchange.clone(),
-        Arc::clone(&world.shelf) as _,
-        Some(settings),
-        Unsaved::default(),
-        plain.inner.clock.clone(),
-    );
+    let session = world.session(&Unsaved::default(), Some(settings));
     assert_eq!(token(&session).await, some("access-2"));
     let form = world.server.last_form();
     assert_eq!((form["client_id"].as_str(), form["client_secret"].as_str()), ("old-client", "hidden-value"));

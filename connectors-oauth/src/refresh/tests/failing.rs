@@ -249,6 +249,21 @@ async fn a_lock_that_is_kept_for_too_long_ends_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_nobody_has_signed_in_the_store_is_not_needed_until_a_server_wants_tokens() {
+    let world = World::signed_in().await;
+    world.shelf.lock(true);
+    let session = world.session(&Unsaved::default(), None);
+    assert_eq!(token(&session).await, Ok(None));
+    assert_eq!(world.shelf.reads.load(Ordering::SeqCst), 0);
+    assert_eq!(session.look_again().await.unwrap_err().detail(), "secret_store_unavailable");
+    // Somebody has signed in, in another process.
+    world.shelf.lock(false);
+    world.pass(1).await;
+    assert!(session.look_again().await.unwrap());
+    assert_eq!(token(&session).await, some("access-1"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn stored_values_that_are_no_use_are_kept_and_explained() {
     for (value, detail) in [
         ("", "tokens_unreadable"),

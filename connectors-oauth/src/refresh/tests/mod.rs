@@ -81,6 +81,11 @@ impl World {
 
     /// A connection in the process that `unsaved` belongs to.
     fn connection(&self, unsaved: &Unsaved) -> Session {
+        self.session(unsaved, Some(OAuthSettings::default()))
+    }
+
+    /// The same, of a connector whose definition says this of a sign-in.
+    fn session(&self, unsaved: &Unsaved, settings: Option<OAuthSettings>) -> Session {
         let wall = Arc::clone(&self.wall);
         let exchange = Exchange {
             slug: slug(),
@@ -90,7 +95,7 @@ impl World {
             trace: self.trace.clone(),
         };
         let clock = Clock::of(move || wall.load(Ordering::Relaxed));
-        Session::with_clock(exchange, Arc::clone(&self.shelf) as _, None, unsaved.clone(), clock)
+        Session::with_clock(exchange, Arc::clone(&self.shelf) as _, settings, unsaved.clone(), clock)
     }
 
     /// Lets time pass, by both clocks.

@@ -11,7 +11,7 @@ use crate::definition::{AcceptedProposal, ConnectorDefinition};
 use crate::error::StorageError;
 use crate::proposal::{Mistake, Proposal, ProposalSource, Proposals};
 
-/// The file that everything is proposed by.
+/// The file that everything is proposed by, unless it is said otherwise.
 pub const FILE: &str = "/srv/project/.car/connectors.toml";
 
 /// Proposals in memory.
@@ -38,7 +38,13 @@ impl ScriptedProposals {
 
     /// Proposes these from now on, and tells nobody.
     pub fn write(&self, definitions: impl IntoIterator<Item = ConnectorDefinition>) {
-        self.state().proposals.entries = definitions.into_iter().map(proposal).collect();
+        self.write_in(FILE, definitions);
+    }
+
+    /// The same, in a file of another project.
+    pub fn write_in(&self, file: &str, definitions: impl IntoIterator<Item = ConnectorDefinition>) {
+        let proposals = definitions.into_iter().map(|definition| proposal_in(file, definition));
+        self.state().proposals.entries = proposals.collect();
     }
 
     /// Has these mistakes from now on, and tells nobody.
@@ -71,10 +77,14 @@ impl ScriptedProposals {
 }
 
 /// The proposal of a definition; another definition gives another hash.
-pub fn proposal(mut definition: ConnectorDefinition) -> Proposal {
+pub fn proposal(definition: ConnectorDefinition) -> Proposal {
+    proposal_in(FILE, definition)
+}
+
+fn proposal_in(file: &str, mut definition: ConnectorDefinition) -> Proposal {
     let hash = serde_json::to_string(&definition).unwrap();
-    definition.proposal = Some(AcceptedProposal { file: FILE.to_owned(), hash: hash.clone() });
-    Proposal { definition, hash, file: FILE.to_owned(), line: 1 }
+    definition.proposal = Some(AcceptedProposal { file: file.to_owned(), hash: hash.clone() });
+    Proposal { definition, hash, file: file.to_owned(), line: 1 }
 }
 
 #[async_trait]

@@ -68,10 +68,15 @@ impl Known {
         self.entries.iter().filter(is_open).cloned().collect()
     }
 
+    /// What is proposed now by the file that this connector was accepted from.
+    fn followed(&self, definition: &ConnectorDefinition) -> Option<&Arc<Proposal>> {
+        self.wanted(&definition.slug).filter(|proposal| is_followed(proposal, definition))
+    }
+
     /// The proposal that differs from the one that this connector was accepted as.
     fn successor(&self, definition: &ConnectorDefinition) -> Option<&Arc<Proposal>> {
         let accepted = definition.proposal.as_ref()?;
-        self.wanted(&definition.slug).filter(|proposal| proposal.hash != accepted.hash)
+        self.followed(definition).filter(|proposal| proposal.hash != accepted.hash)
     }
 }
 
@@ -127,9 +132,7 @@ impl Desk {
 
     /// True for a connector that need not be in the user's file: its project's file is enough.
     pub(super) fn stands_for(&self, definition: &ConnectorDefinition) -> bool {
-        self.is_trusting
-            && definition.proposal.is_some()
-            && self.known.load().wanted(&definition.slug).is_some()
+        self.is_trusting && self.known.load().followed(definition).is_some()
     }
 
     /// Stops following the file.
@@ -178,6 +181,13 @@ impl Shared {
     pub(super) fn proposal_problems(&self) -> Vec<Mistake> {
         self.proposals.known.load().mistakes.clone()
     }
+}
+
+/// False for what another file proposes: whatever names it uses, a project has no say in what was accepted from another one.
+fn is_followed(proposal: &Proposal, definition: &ConnectorDefinition) -> bool {
+    let is_it =
+        |accepted: &AcceptedProposal| accepted.file == proposal.file || accepted.hash == proposal.hash;
+    definition.proposal.as_ref().is_some_and(is_it)
 }
 
 pub(super) fn accepted_view(accepted: &AcceptedProposal) -> ProposalView {

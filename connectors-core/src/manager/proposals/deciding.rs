@@ -6,7 +6,7 @@ use super::super::cell::Cell;
 use super::super::environment;
 use super::super::secrets::SecretChange;
 use super::super::shared::Shared;
-use super::Known;
+use super::{Known, is_followed};
 use crate::definition::ConnectorDefinition;
 use crate::error::{ConnectorError, StorageError};
 use crate::names::Slug;
@@ -33,7 +33,8 @@ impl Shared {
             if meant.is_some() && accepted_hash(&definition) == meant {
                 return Ok(Arc::clone(cell));
             }
-            if definition.proposal.is_none() {
+            let is_another = proposal.is_some_and(|proposal| !is_followed(proposal, &definition));
+            if definition.proposal.is_none() || is_another {
                 return Err(nothing_proposed(&slug));
             }
         }
@@ -132,8 +133,7 @@ impl Shared {
     /// Sees to it that what is about to be removed does not come back as a proposal; returns what was done, for
     /// [`propose_again`](Self::propose_again) if it is not removed after all.
     pub(in super::super) async fn reject_removed(self: &Arc<Self>, cell: &Cell) -> Option<Arc<Proposal>> {
-        cell.definition.load().proposal.as_ref()?;
-        let proposal = Arc::clone(self.proposals.known.load().wanted(&cell.slug)?);
+        let proposal = Arc::clone(self.proposals.known.load().followed(&cell.definition.load())?);
         match self.remember(Arc::clone(&proposal), true).await {
             Ok(()) => Some(proposal),
             Err(error) => {

@@ -198,13 +198,13 @@ impl Shared {
         for cell in self.cells.load_full().iter() {
             let definition = cell.definition.load_full();
             let Some(accepted) = &definition.proposal else { continue };
-            let wanted = known.wanted(&cell.slug);
-            if wanted.is_some_and(|proposal| proposal.hash == accepted.hash) {
+            let followed = known.followed(&definition);
+            if followed.is_some_and(|proposal| proposal.hash == accepted.hash) {
                 continue;
             }
             if !on_disk.iter().any(|other| other.slug == cell.slug) {
                 self.let_go(cell).await;
-            } else if let Some(proposal) = wanted {
+            } else if let Some(proposal) = followed {
                 succeeded.push((Arc::clone(cell), Arc::clone(proposal)));
             }
         }

@@ -13,6 +13,7 @@ mod late;
 mod lifecycle;
 mod observing;
 mod proposals_changing;
+mod proposals_elsewhere;
 mod proposals_hanging;
 mod proposing;
 mod reloading;

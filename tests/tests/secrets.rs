@@ -106,6 +106,8 @@ async fn connectors_without_secrets_work_while_the_vault_is_locked() {
     assert_eq!(secrets(&session).await["locked"], true);
     session.ready(&slug).await;
     assert_eq!(session.text(&slug, "echo", json!({"text": "hello"})).await, "hello");
+    session.must("connectors.remove", json!({"slug": slug})).await;
+    session.add("Open", &open).await;
 }
 
 #[tokio::test]

@@ -19,7 +19,9 @@ impl Shared {
     /// given back first.
     pub(super) async fn delete(self: Arc<Self>, cell: Arc<Cell>) -> Result<(), ConnectorError> {
         self.pending.forget(&cell);
-        self.revoke(&cell).await;
+        if cell.definition.load().oauth.is_some() {
+            self.revoke(&cell).await;
+        }
         let exclusive = tokio::time::timeout(COURTESY, self.credentials.exclusive(&cell.slug)).await;
         if !matches!(exclusive, Ok(Ok(_))) {
             tracing::warn!(slug = %cell.slug, "removed while its secrets are in use");
@@ -59,10 +61,20 @@ impl Shared {
         Ok(())
     }
 
-    /// Deletes a connector's secrets.
+    /// Deletes a connector's secrets. Where it has none, the store need not be there for what may be left of others.
     async fn take_secrets(&self, cell: &Cell) -> Result<Replaced, ConnectorError> {
-        let change = self.without_secrets(&cell.definition.load_full()).await?;
-        self.change_secrets(&cell.slug, &change).await
+        let definition = cell.definition.load_full();
+        let taken = async {
+            let change = self.without_secrets(&definition).await?;
+            self.change_secrets(&cell.slug, &change).await
+        };
+        match taken.await {
+            Err(error) if !has_secrets(&definition) => {
+                tracing::warn!(slug = %cell.slug, %error, "removed without a look into the secret store");
+                Ok(Replaced::default())
+            }
+            taken => taken,
+        }
     }
 
     /// The change that leaves nothing under any name that a definition's secrets have, or may have.
@@ -81,4 +93,11 @@ impl Shared {
         CredentialKey::SIGN_IN_NAMES.into_iter().for_each(|name| change.delete(name));
         Ok(change)
     }
+}
+
+/// True where a definition says that there is something in the secret store.
+fn has_secrets(definition: &ConnectorDefinition) -> bool {
+    !definition.secret_headers.is_empty()
+        || definition.oauth.is_some()
+        || !environment::secret_names(definition).is_empty()
 }

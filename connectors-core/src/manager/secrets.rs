@@ -48,6 +48,7 @@ impl SecretChange {
 }
 
 /// Secrets as they were before a change.
+#[derive(Default)]
 #[must_use]
 pub(super) struct Replaced(Vec<(CredentialKey, Option<SecretString>)>);
 

@@ -1,5 +1,6 @@
 use secrecy::{ExposeSecret, SecretString};
 
+use super::environment::{Fault, Faulty};
 use super::*;
 use crate::authorizer::SecretHeader;
 use crate::error::{ConnectorError, StorageError};
@@ -161,6 +162,22 @@ async fn a_removed_connector_leaves_nothing_behind() {
     assert!(host.credentials.list(&slug).await.unwrap().is_empty());
     assert!(tools.server.is_closed());
     assert_eq!(manager.remove(&slug).await.unwrap_err().code(), "connector_not_found");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_no_secrets_is_added_and_removed_while_the_secret_store_is_locked() {
+    let (host, store) = (Host::new(), Arc::new(Faulty::default()));
+    let manager = host.builder().with_credentials(Arc::clone(&store) as _).start().await;
+    manager.add(NewConnector::http("Keyed", "http://keyed", vec![key_header("k")])).await.unwrap();
+    store.set(Fault::Locked);
+    let open = manager.add(NewConnector::http("Open", "http://open", vec![])).await.unwrap().slug;
+    manager.remove(&open).await.unwrap();
+    let error = manager.remove(&Slug::verbatim("keyed")).await.unwrap_err();
+    assert_eq!((error.code(), manager.list().len()), ("secret_store_unavailable", 1));
+    store.set(Fault::None);
+    assert_eq!(store.names("keyed").await, ["X-Key"]);
+    manager.remove(&Slug::verbatim("keyed")).await.unwrap();
+    assert_eq!(store.names("keyed").await, strings(&[]));
 }
 
 #[tokio::test(start_paused = true)]

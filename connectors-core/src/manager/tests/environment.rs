@@ -60,6 +60,8 @@ pub(super) enum Fault {
     Slow,
     /// It does not answer for the connector `one`, as while a keyring asks the user.
     SilentForOne,
+    /// It wants a passphrase.
+    Locked,
 }
 
 impl Faulty {
@@ -69,6 +71,13 @@ impl Faulty {
 
     fn has(&self, fault: Fault) -> bool {
         *self.fault.lock().unwrap() == fault
+    }
+
+    fn opened(&self) -> Result<(), CredentialError> {
+        match self.has(Fault::Locked) {
+            true => Err(CredentialError::Locked { store: "vault" }),
+            false => Ok(()),
+        }
     }
 
     pub(super) async fn names(&self, slug: &str) -> Vec<String> {
@@ -84,10 +93,12 @@ impl CredentialStore for Faulty {
     }
 
     async fn get(&self, key: &CredentialKey) -> Result<Option<SecretString>, CredentialError> {
+        self.opened()?;
         self.store.get(key).await
     }
 
     async fn put(&self, key: &CredentialKey, value: &SecretString) -> Result<(), CredentialError> {
+        self.opened()?;
         if self.has(Fault::RefusesB) && key.name() == "env:B_TOKEN" {
             return Err(CredentialError::Locked { store: "vault" });
         }
@@ -101,10 +112,12 @@ impl CredentialStore for Faulty {
     }
 
     async fn delete(&self, key: &CredentialKey) -> Result<(), CredentialError> {
+        self.opened()?;
         self.store.delete(key).await
     }
 
     async fn list(&self, slug: &Slug) -> Result<Vec<CredentialKey>, CredentialError> {
+        self.opened()?;
         if self.has(Fault::SilentForOne) && slug.as_str() == "one" {
             std::future::pending::<()>().await;
         }

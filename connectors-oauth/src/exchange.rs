@@ -34,6 +34,16 @@ impl Exchange {
         self.trace.note(step);
     }
 
+    /// True for the server itself, and after its step from http to https to the same host.
+    pub(crate) fn leads_to(&self, url: &Url) -> bool {
+        let server = &self.server;
+        let is_same_origin = || {
+            server.scheme() == url.scheme() && server.port_or_known_default() == url.port_or_known_default()
+        };
+        let is_upgraded = || server.scheme() == "http" && url.scheme() == "https";
+        server.host() == url.host() && (is_same_origin() || is_upgraded())
+    }
+
     /// Reads a document. Redirects within its origin are followed.
     pub(crate) async fn get(&self, url: &Url) -> Result<HttpResponse, TransportError> {
         let request = request(Method::GET, url, Bytes::new(), None);

@@ -129,16 +129,6 @@ impl OAuthSignIn {
         self.open().iter().any(|flow| flow.client.id == client_id)
     }
 
-    /// Tokens are shown to the server that they were issued for, and after its step from http to https to the same host.
-    fn may_carry(&self, url: &Url) -> bool {
-        let server = &self.exchange.server;
-        let is_same_origin = || {
-            server.scheme() == url.scheme() && server.port_or_known_default() == url.port_or_known_default()
-        };
-        let is_upgraded = || server.scheme() == "http" && url.scheme() == "https";
-        server.host() == url.host() && (is_same_origin() || is_upgraded())
-    }
-
     /// What a caller is told. A client that the server no longer knows is not used in the next sign-in.
     fn refused(&self, error: &RefreshError) -> ConnectorError {
         if error.is_of_unknown_client()
@@ -203,7 +193,8 @@ impl OAuthSignIn {
 #[async_trait]
 impl Authorizer for OAuthSignIn {
     async fn headers(&self, request: &RequestTarget) -> Result<Vec<SecretHeader>, ConnectorError> {
-        if !self.may_carry(&request.url) {
+        // Tokens are shown to the server that they were issued for.
+        if !self.exchange.leads_to(&request.url) {
             return Ok(Vec::new());
         }
         match self.session.fresh().await {

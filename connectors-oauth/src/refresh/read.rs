@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use connectors_core::CredentialKey;
 use secrecy::SecretString;
+use url::Url;
 
 use super::{HeldTokens, Inner, Outcome, ROUNDS, RefreshError, State, is_same};
 use crate::dpop::{DpopError, DpopKey};
@@ -37,9 +38,13 @@ impl Inner {
             if !anew && basis.stands_for(&stored, unsaved.as_ref()) {
                 return Ok(basis);
             }
-            let record = match unsaved {
-                Some(record) => record,
-                None => self.parse(&stored)?,
+            let (stored, record) = match unsaved {
+                Some(record) => (stored, record),
+                None => {
+                    let record = self.parse(&stored)?;
+                    let Some(stored) = self.bind(stored).await? else { continue };
+                    (stored, record)
+                }
             };
             let dpop = self.key_of(&record, &basis).await?;
             let held = HeldTokens::new(record, dpop, stored, &self.clock);
@@ -56,12 +61,46 @@ impl Inner {
         if let Some(settings) = &self.settings {
             record.complete(settings);
         }
+        let is_in_manifest =
+            self.settings.as_ref().is_some_and(|settings| !settings.token_endpoint.is_empty());
+        if record.provenance.resource_server.is_none() && !is_in_manifest {
+            // Where car-connectors has signed in, the manifest says so: these are left of an earlier connector of this name.
+            return Err(RefreshError::NotSignedIn);
+        }
         let server = self.exchange.server.origin().ascii_serialization();
-        match &record.provenance.resource_server {
-            Some(issued_for) if *issued_for != server => {
-                Err(RefreshError::OtherServer { issued_for: issued_for.clone(), server })
+        let issued_for = record.provenance.resource_server.take().unwrap_or_else(|| self.issued_for(&record));
+        if issued_for != server {
+            return Err(RefreshError::OtherServer { issued_for, server });
+        }
+        record.provenance.resource_server = Some(issued_for);
+        Ok(record)
+    }
+
+    /// The server that tokens of car-connectors are for, which does not say so: that of the resource that they were asked for, else
+    /// the one that is first seen with them.
+    fn issued_for(&self, record: &TokenRecord) -> String {
+        let resource = record.provenance.resource.as_deref().and_then(|resource| Url::parse(resource).ok());
+        let elsewhere = resource.filter(|url| url.origin().is_tuple() && !self.exchange.leads_to(url));
+        elsewhere.as_ref().unwrap_or(&self.exchange.server).origin().ascii_serialization()
+    }
+
+    /// Notes in what car-connectors stored which server it is for: it is not shown to another one that the connector leads to
+    /// later. Returns what is stored now; `None` where somebody else has written meanwhile.
+    async fn bind(&self, stored: SecretString) -> Result<Option<SecretString>, RefreshError> {
+        let mut record = TokenRecord::parse(&stored)?;
+        if record.provenance.resource_server.is_some() {
+            return Ok(Some(stored));
+        }
+        record.provenance.resource_server = Some(self.exchange.server.origin().ascii_serialization());
+        let bound = record.to_secret()?;
+        match self.store.compare_and_swap(&self.key(), Some(&stored), &bound).await {
+            Ok(true) => Ok(Some(bound)),
+            Ok(false) => Ok(None),
+            Err(error) => {
+                // They are for this server all the same; the next connection notes it.
+                tracing::warn!(slug = %self.exchange.slug, %error, "whom tokens are for could not be noted");
+                Ok(Some(stored))
             }
-            _ => Ok(record),
         }
     }
 

@@ -269,11 +269,18 @@ async fn stored_values_that_are_no_use_are_kept_and_explained() {
         ("", "tokens_unreadable"),
         ("{\"access_token\": 1}", "tokens_unreadable"),
         (r#"{"access_token":"a","token_type":"MAC"}"#, "tokens_unreadable"),
-        (r#"{"access_token":"a","token_type":"DPoP"}"#, "dpop_key_unusable"),
-        (r#"{"access_token":"a","resource_server":"https://other.test"}"#, "tokens_for_other_server"),
-        (r#"{"access_token":"a","refresh_token":"r","expires_at":1}"#, "tokens_incomplete"),
         (
-            r#"{"access_token":"a","refresh_token":"r","expires_at":1,"client_id":"c","token_endpoint":"http://as.test/"}"#,
+            r#"{"access_token":"a","token_type":"DPoP","resource_server":"https://mcp.test"}"#,
+            "dpop_key_unusable",
+        ),
+        (r#"{"access_token":"a","resource_server":"https://other.test"}"#, "tokens_for_other_server"),
+        (
+            r#"{"access_token":"a","refresh_token":"r","expires_at":1,"resource_server":"https://mcp.test"}"#,
+            "tokens_incomplete",
+        ),
+        (r#"{"access_token":"a"}"#, "not_signed_in"),
+        (
+            r#"{"access_token":"a","refresh_token":"r","expires_at":1,"client_id":"c","token_endpoint":"http://as.test/","resource_server":"https://mcp.test"}"#,
             "token_endpoint_invalid",
         ),
     ] {

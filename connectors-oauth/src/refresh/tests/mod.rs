@@ -15,6 +15,7 @@ mod dying;
 mod ending;
 mod failing;
 mod grants;
+mod legacy;
 mod racing;
 mod secrets;
 mod server;
@@ -86,10 +87,15 @@ impl World {
 
     /// The same, of a connector whose definition says this of a sign-in.
     fn session(&self, unsaved: &Unsaved, settings: Option<OAuthSettings>) -> Session {
+        self.session_at("https://mcp.test/mcp", unsaved, settings)
+    }
+
+    /// The same, of a connector that leads to another address.
+    fn session_at(&self, server: &str, unsaved: &Unsaved, settings: Option<OAuthSettings>) -> Session {
         let wall = Arc::clone(&self.wall);
         let exchange = Exchange {
             slug: slug(),
-            server: Url::parse("https://mcp.test/mcp").unwrap(),
+            server: Url::parse(server).unwrap(),
             network: Arc::new(NetworkSettings::default()),
             http: Arc::clone(&self.server) as _,
             trace: self.trace.clone(),

@@ -81,6 +81,9 @@ impl Shared {
         let is_redialled = secrets.puts()
             || Connection::of(&before) != Connection::of(&after)
             || (concerns_sign_in && before.oauth != after.oauth);
+        if secrets.puts() {
+            self.keep_in_manifest(cell).await?;
+        }
         // Before the definition leads elsewhere: no dial may find what was for the old address.
         let replaced = self.change_secrets(&cell.slug, &secrets).await?;
         let edited = self

@@ -8,17 +8,26 @@ use secrecy::SecretString;
 
 use super::super::add::{check_headers, checked_name};
 use super::super::cell::Cell;
+use super::super::environment;
+use super::super::secrets::SecretChange;
 use super::super::shared::Shared;
 use super::Known;
 use crate::authorizer::SecretHeader;
 use crate::error::{ConnectorError, StorageError};
 use crate::events::EventKind;
 use crate::proposal::{Mistake, Proposal, ProposalSource, Proposals};
+use crate::store::CredentialKey;
 use crate::trace::Trace;
 use crate::view::StateName;
 
-/// A connector, and what it is to be.
-type Succession = (Arc<Cell>, Arc<Proposal>);
+/// What is left to do about a file that the host trusts, and takes its time.
+#[derive(Default)]
+struct Due {
+    /// Connectors that are the user's own by now, with what they are to be.
+    succeeded: Vec<(Arc<Cell>, Arc<Proposal>)>,
+    /// What has secrets, and is started once the store holds none that were entered for something else.
+    emptied: Vec<Arc<Proposal>>,
+}
 
 /// How long a reading may take. A file that others can replace may be one that never ends.
 const READING: Duration = Duration::from_secs(5);
@@ -29,15 +38,15 @@ impl Shared {
         let Some(source) = self.proposals.source.clone() else { return };
         // Before it is read, so that no change is missed.
         let changes = source.changes();
-        let (_, succeeded) = self.read_known().await.unwrap_or_else(|error| {
+        let (_, due) = self.read_known().await.unwrap_or_else(|error| {
             tracing::error!(%error, "what is proposed could not be read");
-            (false, Vec::new())
+            (false, Due::default())
         });
         let shared = Arc::downgrade(self);
         let watch = tokio::spawn(async move {
-            // Nobody who starts waits for tokens to be given back.
+            // Nobody who starts waits for tokens to be given back, or for the secret store.
             if let Some(shared) = shared.upgrade() {
-                shared.succeed_all(succeeded).await;
+                shared.finish(due).await;
             }
             let Some(mut changes) = changes else { return };
             while changes.next().await.is_some() {
@@ -57,21 +66,21 @@ impl Shared {
     ///
     /// [`ConnectorError::ShuttingDown`] alone: what cannot be read is a mistake that is shown.
     pub(in super::super) async fn read_proposals(self: &Arc<Self>) -> Result<bool, ConnectorError> {
-        let (is_read, succeeded) = self.read_known().await?;
-        self.succeed_all(succeeded).await;
+        let (is_read, due) = self.read_known().await?;
+        self.finish(due).await;
         Ok(is_read)
     }
 
-    /// The same, but for the connectors that have to change for it: those come with what they are to be.
-    async fn read_known(self: &Arc<Self>) -> Result<(bool, Vec<Succession>), ConnectorError> {
-        let Some(source) = self.proposals.source.clone() else { return Ok((true, Vec::new())) };
+    /// The same, but for what takes its time: that is returned.
+    async fn read_known(self: &Arc<Self>) -> Result<(bool, Due), ConnectorError> {
+        let Some(source) = self.proposals.source.clone() else { return Ok((true, Due::default())) };
         let reading = Arc::clone(&self.proposals.reading).lock_owned().await;
         // Not in a job of the serial: whatever the file does, nobody else is kept waiting.
         let read = tokio::time::timeout(READING, self.read_from(&*source)).await;
         let is_read = read.is_ok();
         let known = read.unwrap_or_else(|_| self.unread());
         let shared = Arc::clone(self);
-        let succeeded = self
+        let due = self
             .serial
             .run(async move {
                 shared.put_known(known);
@@ -79,17 +88,55 @@ impl Shared {
                 Ok::<_, ConnectorError>(shared.follow_trusted().await)
             })
             .await?;
-        Ok((is_read, succeeded))
+        Ok((is_read, due))
     }
 
-    /// Has connectors become what a file that the host trusts proposes by now; the user's own file says what they were until
-    /// then.
-    async fn succeed_all(self: &Arc<Self>, succeeded: Vec<Succession>) {
-        for (cell, proposal) in succeeded {
+    /// Has connectors become what a file that the host trusts proposes by now, and starts what was left to be started.
+    async fn finish(self: &Arc<Self>, due: Due) {
+        for (cell, proposal) in due.succeeded {
             if let Err(error) = Arc::clone(self).succeed(Arc::clone(&cell), proposal).await {
                 tracing::warn!(slug = %cell.slug, %error, "a changed proposal could not be applied");
             }
         }
+        for proposal in due.emptied {
+            let slug = proposal.definition.slug.clone();
+            if let Err(error) = self.start_emptied(proposal).await {
+                tracing::warn!(%slug, %error, "not started: secrets of something else may be there under its name");
+            }
+        }
+    }
+
+    /// Starts what a file that the host trusts proposes, without any secret: whoever enters one makes the connector the user's
+    /// own, so that what is there was entered for something else.
+    async fn start_emptied(self: &Arc<Self>, proposal: Arc<Proposal>) -> Result<(), ConnectorError> {
+        let slug = &proposal.definition.slug;
+        let _turn = self.proposals.adding.turn(slug).await;
+        // Somebody else who is about to have the slug comes first.
+        let Some(_reservation) = self.reserve_exactly(slug) else { return Ok(()) };
+        let _exclusive = self.credentials.exclusive(slug).await?;
+        if !self.is_open(&proposal) || self.is_in_manifest(slug).await? {
+            return Ok(());
+        }
+        let mut left = SecretChange::default();
+        proposal.definition.secret_headers.iter().for_each(|name| left.delete(name));
+        let variables = environment::secret_names(&proposal.definition).iter();
+        variables.for_each(|name| left.delete(CredentialKey::env_name(name)));
+        // Not to be put back.
+        let _ = self.change_secrets(slug, &left).await?;
+        let shared = Arc::clone(self);
+        let starting = async move {
+            // The file may say something else by now, and the user may have another one.
+            if shared.is_open(&proposal) {
+                shared.adopt(proposal.definition.clone(), Trace::default());
+            }
+            Ok::<_, ConnectorError>(())
+        };
+        self.serial.run(starting).await
+    }
+
+    /// True while this is proposed, and no connector has its slug.
+    fn is_open(&self, proposal: &Arc<Proposal>) -> bool {
+        self.proposals.known.load().open(&self.cells.load()).contains(proposal)
     }
 
     /// What was known, with the mistake that nothing newer is.
@@ -183,18 +230,18 @@ impl Shared {
         self.events.publish(slug, EventKind::ApprovalWanted { file, hash });
     }
 
-    /// For a host that trusts the file: starts what is proposed, ends what no longer is, and returns the connectors that are
-    /// the user's own by now and have to change. In a job of the serial only.
-    async fn follow_trusted(self: &Arc<Self>) -> Vec<Succession> {
+    /// For a host that trusts the file: starts what is proposed, ends what no longer is, and returns what is left to do. In a job
+    /// of the serial only.
+    async fn follow_trusted(self: &Arc<Self>) -> Due {
+        let mut due = Due::default();
         if !self.proposals.is_trusting {
-            return Vec::new();
+            return due;
         }
         let known = self.proposals.known.load_full();
         let on_disk = self.config.load().await;
         self.note_storage(&on_disk);
         // Without knowing what the user has, nothing can be taken for the file's alone.
-        let Ok(on_disk) = on_disk else { return Vec::new() };
-        let mut succeeded = Vec::new();
+        let Ok(on_disk) = on_disk else { return due };
         for cell in self.cells.load_full().iter() {
             let definition = cell.definition.load_full();
             let Some(accepted) = &definition.proposal else { continue };
@@ -205,16 +252,21 @@ impl Shared {
             if !on_disk.iter().any(|other| other.slug == cell.slug) {
                 self.let_go(cell).await;
             } else if let Some(proposal) = followed {
-                succeeded.push((Arc::clone(cell), Arc::clone(proposal)));
+                due.succeeded.push((Arc::clone(cell), Arc::clone(proposal)));
             }
         }
         for proposal in known.open(&self.cells.load()) {
+            let definition = &proposal.definition;
             // Somebody else's addition, which this process is about to see, comes first.
-            if !on_disk.iter().any(|other| other.slug == proposal.definition.slug) {
-                self.adopt(proposal.definition.clone(), Trace::default());
+            if on_disk.iter().any(|other| other.slug == definition.slug) {
+                continue;
+            }
+            match definition.secret_headers.is_empty() && environment::secret_names(definition).is_empty() {
+                true => drop(self.adopt(definition.clone(), Trace::default())),
+                false => due.emptied.push(proposal),
             }
         }
-        succeeded
+        due
     }
 }
 

@@ -9,7 +9,7 @@ use super::super::environment;
 use super::super::request::ConnectorUpdate;
 use super::super::secrets::SecretChange;
 use super::super::shared::Shared;
-use crate::definition::{ConnectorDefinition, NetworkSettings};
+use crate::definition::{ConnectorDefinition, NetworkSettings, StdioCommand};
 use crate::error::ConnectorError;
 use crate::proposal::Proposal;
 use crate::store::CredentialKey;
@@ -27,8 +27,8 @@ impl Shared {
 
     /// An accepted definition as it is to be, and what becomes of its secrets.
     ///
-    /// Nothing that was entered for one server reaches another: at another origin nothing is kept, and a name that the user was
-    /// not asked for has no value, whatever the store holds under it.
+    /// Nothing that was entered for one server reaches another: at another origin, or with another command line or other plain
+    /// variables, nothing is kept, and a name that the user was not asked for has no value, whatever the store holds under it.
     pub(in super::super) fn succeeded(
         &self,
         before: &ConnectorDefinition,
@@ -50,10 +50,17 @@ impl Shared {
         let is_kept = |name: &String| moved != Move::Away && before.secret_headers.contains(name);
         after.secret_headers.iter().filter(|name| !is_kept(name)).for_each(|name| secrets.delete(name));
         let had = environment::secret_names(before);
-        for name in environment::secret_names(&after).iter().filter(|name| !had.contains(name)) {
+        let runs_the_same = what_runs(before) == what_runs(&after);
+        let is_kept = |name: &String| runs_the_same && had.contains(name);
+        for name in environment::secret_names(&after).iter().filter(|name| !is_kept(name)) {
             secrets.delete(CredentialKey::env_name(name));
         }
         self.dialer(&after)?.check(&after)?;
         Ok((after, secrets))
     }
+}
+
+/// What decides to whom a local server's secret variables are given: also its plain ones, which may name addresses and programs.
+fn what_runs(definition: &ConnectorDefinition) -> Option<StdioCommand> {
+    definition.stdio.clone().map(|stdio| StdioCommand { secret_env: Vec::new(), ..stdio })
 }

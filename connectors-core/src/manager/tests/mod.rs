@@ -15,6 +15,7 @@ mod observing;
 mod proposals_changing;
 mod proposals_elsewhere;
 mod proposals_hanging;
+mod proposals_secrets;
 mod proposing;
 mod reloading;
 mod signing_in;

@@ -1,8 +1,9 @@
-//! What one connection has beyond its requests: a subscription, and a limit on what is in flight.
+//! What one connection has beyond its requests: a subscription, a limit on what is in flight, and what its user has seen.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use connectors_core::ConnectorEvent;
+use connectors_core::{ConnectorEvent, ConnectorStatus, Slug};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast};
 
 use crate::error::ErrorObject;
@@ -20,6 +21,8 @@ pub(crate) struct Shared {
     wish: Mutex<Wish>,
     pub(crate) wished: Notify,
     in_flight: Arc<Semaphore>,
+    /// The hashes of what is proposed, as this session was told last: what its user means who names none.
+    shown: Mutex<HashMap<Slug, String>>,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +47,7 @@ impl Session {
             wish: Mutex::default(),
             wished: Notify::new(),
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            shown: Mutex::default(),
         });
         (Self(Arc::clone(&shared)), Notifications::new(shared))
     }
@@ -68,6 +72,22 @@ impl Session {
     /// Ends the events; those that have not been sent are dropped.
     pub(crate) fn unsubscribe(&self) {
         self.wish(false, || None);
+    }
+
+    /// Remembers what is proposed in a list that this session is given.
+    pub(crate) fn show(&self, connectors: &[ConnectorStatus]) {
+        let hash = |status: &ConnectorStatus| {
+            let changed = status.proposal_changed.as_ref().map(|change| &change.hash);
+            let hash = changed.or(status.proposal.as_ref().map(|proposal| &proposal.hash))?;
+            Some((status.slug.clone(), hash.clone()))
+        };
+        let shown = connectors.iter().filter_map(hash).collect();
+        *self.0.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+    }
+
+    /// What this session was shown last as proposed under this slug.
+    pub(crate) fn shown(&self, slug: &Slug) -> Option<String> {
+        self.0.shown.lock().unwrap_or_else(PoisonError::into_inner).get(slug).cloned()
     }
 
     fn wish(&self, subscribed: bool, change: impl FnOnce() -> Subscription) {

@@ -142,6 +142,24 @@ async fn another_url_under_an_accepted_name_is_asked_again() {
 }
 
 #[tokio::test]
+async fn without_a_hash_a_client_accepts_what_it_was_shown_itself() {
+    let project = Project::new();
+    project.write(&project.remote(""));
+    let (running, session) = project.start().await;
+    session.status("remote").await;
+    let other = Session::open(&running).await;
+    let trap = Script::modern().with_tools([Tool::echo()]).start();
+    project.write(&format!("[[connector]]\nname = \"Remote\"\nurl = \"{}\"\n", trap.url()));
+    other.until("remote", "changed", |status| status["url"] == trap.url()).await;
+    let error = session.must_fail("connectors.accept", json!({"slug": "remote"})).await;
+    assert_eq!((error.code, &error.data["field"]), (-32602, &json!("hash")));
+    assert_eq!((trap.seen().connections, project.server.seen().connections), (0, 0));
+    other.must("connectors.accept", json!({"slug": "remote"})).await;
+    other.ready("remote").await;
+    assert!(trap.seen().connections > 0);
+}
+
+#[tokio::test]
 async fn what_was_decided_holds_after_a_restart_and_an_unaccepted_edit_is_asked_again() {
     let project = Project::new();
     let other = "[[connector]]\nname = \"Other\"\nurl = \"http://127.0.0.1:9/mcp\"\n";

@@ -216,13 +216,13 @@ impl ConnectorManager {
     /// address ends the sign-in. Accepting again what was accepted changes nothing. A proposal that was rejected can be
     /// accepted all the same.
     ///
-    /// `hash` names what the user has seen ([`ProposalView::hash`](crate::view::ProposalView::hash)); without it that is what
-    /// [`list`](Self::list) or [`status`](Self::status) gave last.
+    /// `hash` names what the user has seen: [`ProposalView::hash`](crate::view::ProposalView::hash), or that of
+    /// [`ConnectorStatus::proposal_changed`]. Without it nothing is accepted that was not accepted before.
     ///
     /// # Errors
     ///
-    /// [`ConnectorError::Invalid`] with the field `hash` if the file proposes something else by now, or without `hash` where
-    /// nothing was shown yet, and with the field `slug` where nothing is proposed or the file cannot be read within five seconds.
+    /// [`ConnectorError::Invalid`] with the field `hash` if the file proposes something else by now, or where there is no `hash`, and
+    /// with the field `slug` where nothing is proposed or the file cannot be read within five seconds.
     /// After any error it is still proposed, and nothing was dialled.
     pub async fn accept(&self, slug: &Slug, hash: Option<&str>) -> Result<ConnectorStatus, ConnectorError> {
         let accepting = Arc::clone(self.shared()).accept_proposal(slug.clone(), hash.map(ToOwned::to_owned));
@@ -290,6 +290,7 @@ impl ConnectorManager {
         let waiting = cells.iter().filter(|cell| cell.waits_for_secrets());
         // One that is removed meanwhile is not dialled.
         futures_util::future::join_all(waiting.map(|cell| cell.redial())).await;
+        self.shared().start_trusted();
     }
 
     /// Which kind of store the secrets are in; see [`CredentialStore::kind`](crate::CredentialStore::kind).

@@ -8,7 +8,7 @@ mod diff;
 mod reading;
 mod succeeding;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -36,8 +36,6 @@ pub(super) struct Desk {
     reading: Arc<AsyncMutex<()>>,
     /// Who makes connectors of proposals.
     adding: Queues,
-    /// The hashes that statuses gave last: what the user means who names none.
-    shown: Mutex<HashMap<Slug, String>>,
     watch: Mutex<Option<AbortHandle>>,
 }
 
@@ -88,46 +86,22 @@ impl Desk {
             known: ArcSwap::default(),
             reading: Arc::default(),
             adding: Queues::default(),
-            shown: Mutex::default(),
             watch: Mutex::default(),
         }
     }
 
-    /// What would change if the user accepted what is proposed now for a connector that was once accepted. For a status, and
-    /// remembered as shown.
+    /// What would change if the user accepted what is proposed now for a connector that was once accepted.
     pub(super) fn change_of(&self, definition: &ConnectorDefinition) -> Option<ProposalChange> {
         // Asked of every connector of every list; most come from no file.
-        let accepted = definition.proposal.as_ref()?;
+        definition.proposal.as_ref()?;
         let known = self.known.load();
-        let change = known.successor(definition).and_then(|proposal| {
-            let changes = diff::between(definition, &proposal.definition);
-            (!changes.is_empty()).then(|| ProposalChange {
-                file: proposal.file.clone(),
-                hash: proposal.hash.clone(),
-                changes,
-            })
-        });
-        self.show(&definition.slug, change.as_ref().map_or(&accepted.hash, |change| &change.hash));
-        change
-    }
-
-    /// Remembers what the user sees.
-    fn show(&self, slug: &Slug, hash: &str) {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        if shown.get(slug).is_none_or(|before| before != hash) {
-            shown.insert(slug.clone(), hash.to_owned());
-        }
-    }
-
-    /// What the user has seen last of this slug.
-    fn shown(&self, slug: &Slug) -> Option<String> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner).get(slug).cloned()
-    }
-
-    /// Forgets what was shown of what is not proposed any more.
-    fn keep_shown(&self, known: &Known) {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        shown.retain(|slug, _| known.entry(slug).is_some());
+        let proposal = known.successor(definition)?;
+        let changes = diff::between(definition, &proposal.definition);
+        (!changes.is_empty()).then(|| ProposalChange {
+            file: proposal.file.clone(),
+            hash: proposal.hash.clone(),
+            changes,
+        })
     }
 
     /// True for a connector that need not be in the user's file: its project's file is enough.
@@ -161,20 +135,13 @@ impl Shared {
     /// The status of every proposal that waits for the user, in the order of the file.
     pub(super) fn proposed(&self) -> Vec<ConnectorStatus> {
         let open = self.proposals.known.load().open(&self.cells.load());
-        open.iter().map(|proposal| self.shown_status(proposal)).collect()
+        open.iter().map(|proposal| status_of(proposal)).collect()
     }
 
     /// The status of the proposal for this slug, if it waits for the user.
     pub(super) fn proposed_as(&self, slug: &Slug) -> Option<ConnectorStatus> {
         let open = self.proposals.known.load().open(&self.cells.load());
-        open.iter()
-            .find(|proposal| proposal.definition.slug == *slug)
-            .map(|proposal| self.shown_status(proposal))
-    }
-
-    fn shown_status(&self, proposal: &Proposal) -> ConnectorStatus {
-        self.proposals.show(&proposal.definition.slug, &proposal.hash);
-        status_of(proposal)
+        open.iter().find(|proposal| proposal.definition.slug == *slug).map(|proposal| status_of(proposal))
     }
 
     /// What is wrong with the file.

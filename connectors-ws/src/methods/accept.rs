@@ -15,7 +15,8 @@ pub(crate) struct Params {
     /// What is proposed, or the connector that a change is proposed for.
     slug: Slug,
     /// `proposal.hash`, or `proposal_changed.hash`, of the status that the user has seen: if the file says something else by
-    /// now, nothing is accepted. Without it, what was listed last is meant; where nothing was, nothing is accepted.
+    /// now, nothing is accepted. Without it, what `connectors.list` gave to this connection last is meant; where that was nothing,
+    /// nothing is accepted.
     #[serde(default)]
     hash: Option<String>,
 }
@@ -30,6 +31,7 @@ impl Method for Accept {
 
     async fn run(context: Context<'_>, params: Params) -> Result<ConnectorStatus, ErrorObject> {
         let Params { slug, hash } = params;
+        let hash = hash.or_else(|| context.session.shown(&slug));
         context.change(|manager| async move { manager.accept(&slug, hash.as_deref()).await }).await
     }
 }

@@ -33,9 +33,11 @@ impl Method for List {
 
     async fn run(context: Context<'_>, _: NoParams) -> Result<Output, ErrorObject> {
         let manager = context.manager();
+        let connectors = manager.list();
+        context.session.show(&connectors);
         Ok(Output {
             problems: manager.proposal_problems(),
-            connectors: manager.list(),
+            connectors,
             storage_problem: manager.storage_problem(),
         })
     }

@@ -21,15 +21,13 @@ impl Shared {
         slug: Slug,
         hash: Option<String>,
     ) -> Result<Arc<Cell>, ConnectorError> {
-        // Before the file is read again: what it says now need not be what the user has in mind.
-        let shown = hash.or_else(|| self.proposals.shown(&slug));
         let is_read = self.read_proposals().await?;
         let known = self.proposals.known.load_full();
         let cell = self.cells.load().iter().find(|cell| cell.slug == slug).cloned();
         let proposal = known.entry(&slug);
         if let Some(cell) = &cell {
             let definition = cell.definition.load();
-            let meant = shown.as_deref().or_else(|| Some(proposal?.hash.as_str()));
+            let meant = hash.as_deref().or_else(|| Some(proposal?.hash.as_str()));
             if meant.is_some() && accepted_hash(&definition) == meant {
                 return Ok(Arc::clone(cell));
             }
@@ -42,8 +40,8 @@ impl Shared {
             return Err(cannot_be_read(&slug));
         }
         let proposal = proposal.ok_or_else(|| nothing_proposed(&slug))?;
-        let shown = shown.ok_or_else(|| not_shown(&slug))?;
-        if proposal.hash != shown {
+        let hash = hash.ok_or_else(|| not_shown(&slug))?;
+        if proposal.hash != hash {
             return Err(has_changed(&slug));
         }
         let cell = match cell {
@@ -53,7 +51,7 @@ impl Shared {
                 cell
             }
         };
-        if known.rejected.contains(&shown)
+        if known.rejected.contains(&hash)
             && let Err(error) = self.remember(Arc::clone(proposal), false).await
         {
             // The connector is there, and so is never shown as proposed: only its removal would show a difference.

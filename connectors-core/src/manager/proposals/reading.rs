@@ -134,6 +134,17 @@ impl Shared {
         self.serial.run(starting).await
     }
 
+    /// Tries again, in a task of its own, what a file that the host trusts proposes and has waited for the secret store.
+    pub(in super::super) fn start_trusted(self: &Arc<Self>) {
+        if self.proposals.is_trusting {
+            let shared = Arc::clone(self);
+            tokio::spawn(async move {
+                // Fails once everything ends.
+                let _ = shared.read_proposals().await;
+            });
+        }
+    }
+
     /// True while this is proposed, and no connector has its slug.
     fn is_open(&self, proposal: &Arc<Proposal>) -> bool {
         self.proposals.known.load().open(&self.cells.load()).contains(proposal)
@@ -201,7 +212,6 @@ impl Shared {
             cells.iter().filter_map(|cell| known.successor(&cell.definition.load()).cloned()).collect()
         };
         let (had_changed, changed) = (successors(&before), successors(&known));
-        self.proposals.keep_shown(&known);
         self.proposals.known.store(Arc::new(known));
         let slugs = |proposals: &[Arc<Proposal>]| -> Vec<_> {
             proposals.iter().map(|proposal| proposal.definition.slug.clone()).collect()

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
 
-use super::proposing::{leading_to, one};
+use super::proposing::{accept, leading_to, one};
 use super::*;
 use crate::authorizer::SecretHeader;
 use crate::contract::proposals::ScriptedProposals;
@@ -102,7 +102,7 @@ async fn a_proposal_is_not_accepted_over_the_key_of_who_is_adding_its_name_elsew
     assert_eq!(second.list().len(), 1);
     let adding = adding(&first, "http://a", "a");
     settle().await;
-    let accepting = tokio::spawn(async move { second.accept(&one(), None).await.map(|status| status.url) });
+    let accepting = tokio::spawn(async move { accept(&second).await.map(|status| status.url) });
     settle().await;
     halting.release();
     adding.await.unwrap();
@@ -120,7 +120,7 @@ async fn who_adds_a_name_that_is_being_accepted_elsewhere_gets_another_slug() {
     assert_eq!(first.list().len(), 1);
     let second = host.start().await;
     host.put(&one(), "X-Key", "of an earlier one").await;
-    let accepting = tokio::spawn(async move { first.accept(&one(), None).await.unwrap().url });
+    let accepting = tokio::spawn(async move { accept(&first).await.unwrap().url });
     settle().await;
     let adding = adding(&second, "http://b", "b");
     settle().await;

@@ -7,7 +7,7 @@ use crate::view::{FieldChange, StateName};
 async fn a_changed_proposal_leaves_the_accepted_connector_as_it_is_until_the_user_decides() {
     let (host, first, other, source) = proposing();
     let manager = start(&host, &source).await;
-    manager.accept(&one(), None).await.unwrap();
+    accept(&manager).await.unwrap();
     manager.enable_tools(&one(), &strings(&["a"])).await.unwrap();
     host.put(&one(), "tokens", "of the first").await;
     source.write([leading_to("http://other")]);
@@ -51,7 +51,7 @@ async fn a_proposal_that_vanishes_takes_no_accepted_connector_with_it() {
     let mut two = leading_to("http://other");
     two.slug = Slug::verbatim("two");
     source.write([leading_to("http://one"), two]);
-    manager.accept(&one(), None).await.unwrap();
+    accept(&manager).await.unwrap();
     assert_eq!(waiting(&manager), ["two"]);
     source.write([]);
     source.announce();
@@ -88,7 +88,7 @@ async fn what_comes_goes_and_changes_is_announced() {
     source.write([leading_to("http://one")]);
     assert_eq!(seen("back").await, expect("back", "proposed wanted changed"));
     assert_eq!(waiting(&manager), ["one"]);
-    manager.accept(&one(), None).await.unwrap();
+    accept(&manager).await.unwrap();
     assert_eq!(seen("accepted").await, expect("accepted", ""));
     source.write([leading_to("http://other")]);
     assert_eq!(seen("edited").await, expect("edited", "wanted changed"));

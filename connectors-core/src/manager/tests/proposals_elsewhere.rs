@@ -9,7 +9,7 @@ const OTHER: &str = "/srv/other/.car/connectors.toml";
 #[tokio::test(start_paused = true)]
 async fn what_was_accepted_from_one_project_is_not_changed_by_another_ones_file() {
     let (host, _, other, source) = proposing();
-    start(&host, &source).await.accept(&one(), None).await.unwrap();
+    accept(&start(&host, &source).await).await.unwrap();
     let before = stored(&host).await;
     source.write_in(OTHER, [leading_to("http://other")]);
     let manager = start(&host, &source).await;
@@ -28,7 +28,7 @@ async fn what_was_accepted_from_one_project_is_not_changed_by_another_ones_file(
 #[tokio::test(start_paused = true)]
 async fn a_host_that_trusts_files_lets_none_change_what_was_accepted_from_another_project() {
     let (host, _, other, source) = proposing();
-    start(&host, &source).await.accept(&one(), None).await.unwrap();
+    accept(&start(&host, &source).await).await.unwrap();
     host.put(&one(), "tokens", "of the first").await;
     let before = stored(&host).await;
     source.write_in(OTHER, [leading_to("http://other")]);
@@ -43,10 +43,10 @@ async fn a_host_that_trusts_files_lets_none_change_what_was_accepted_from_anothe
 #[tokio::test(start_paused = true)]
 async fn the_same_proposal_in_another_place_is_no_other_one() {
     let (host, _, _, source) = proposing();
-    start(&host, &source).await.accept(&one(), None).await.unwrap();
+    accept(&start(&host, &source).await).await.unwrap();
     source.write_in(OTHER, [leading_to("http://one")]);
     let manager = start(&host, &source).await;
-    assert!(manager.accept(&one(), None).await.unwrap().connected);
+    assert!(accept(&manager).await.unwrap().connected);
     manager.remove(&one()).await.unwrap();
     assert!(manager.list().is_empty());
 }

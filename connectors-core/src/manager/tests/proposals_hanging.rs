@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::stream::BoxStream;
 
 use super::environment::{Fault, Faulty};
-use super::proposing::{field, one, proposing, waiting};
+use super::proposing::{accept, field, one, proposing, waiting};
 use super::*;
 use crate::contract::proposals::{FILE, ScriptedProposals};
 use crate::definition::ConnectorDefinition;
@@ -64,7 +64,7 @@ async fn a_file_that_cannot_be_read_to_its_end_keeps_nobody_waiting() {
     let begun = tokio::time::Instant::now();
     manager.add(NewConnector::http("Two", "http://other", vec![])).await.unwrap();
     assert_eq!(begun.elapsed(), Duration::ZERO);
-    assert_eq!(field(manager.accept(&one(), None).await), "slug");
+    assert_eq!(field(accept(&manager).await), "slug");
     let unread = Mistake {
         file: FILE.to_owned(),
         line: None,
@@ -75,7 +75,7 @@ async fn a_file_that_cannot_be_read_to_its_end_keeps_nobody_waiting() {
     assert_eq!((manager.proposal_problems(), waiting(&manager)), (vec![unread], strings(&["one"])));
     assert_eq!(first.server.dials(), 0);
     hanging.hangs.store(false, Ordering::Relaxed);
-    assert!(manager.accept(&one(), None).await.unwrap().connected);
+    assert!(accept(&manager).await.unwrap().connected);
     assert_eq!(manager.proposal_problems(), []);
 }
 
@@ -111,11 +111,12 @@ async fn a_store_that_keeps_one_acceptance_waiting_keeps_no_other() {
     assert_eq!(waiting(&manager), ["one", "two"]);
     let accepting = tokio::spawn({
         let manager = manager.clone();
-        async move { manager.accept(&one(), None).await }
+        async move { accept(&manager).await }
     });
     settle().await;
     let two = Slug::verbatim("two");
-    tokio::time::timeout(Duration::from_secs(60), manager.accept(&two, None)).await.unwrap().unwrap();
+    let hash = manager.status(&two).unwrap().proposal.unwrap().hash;
+    tokio::time::timeout(Duration::from_secs(60), manager.accept(&two, Some(&hash))).await.unwrap().unwrap();
     assert_eq!(waiting(&manager), ["one"]);
     accepting.abort();
 }

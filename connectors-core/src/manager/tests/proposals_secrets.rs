@@ -87,8 +87,7 @@ async fn variables_are_entered_again_for_another_command_line_or_other_plain_var
     let source = ScriptedProposals::of([local(&[], &[])]);
     let builder = host.without_dialer().with_dialer(Arc::clone(&dialer) as _);
     let manager = builder.with_proposals(Arc::clone(&source) as _).start().await;
-    manager.list();
-    manager.accept(&one(), None).await.unwrap();
+    accept(&manager).await.unwrap();
     let enter = async || {
         let entered =
             ConnectorUpdate { secret_env: changes(&[("A_TOKEN", Some("a"))]), ..ConnectorUpdate::default() };
@@ -100,8 +99,7 @@ async fn variables_are_entered_again_for_another_command_line_or_other_plain_var
         source.write([changed]);
         source.announce();
         settle().await;
-        manager.list();
-        assert_eq!(manager.accept(&one(), None).await.unwrap().state, StateName::NeedsSignIn);
+        assert_eq!(accept(&manager).await.unwrap().state, StateName::NeedsSignIn);
         assert_eq!(host.secrets(&one()).await, strings(&[]));
     }
     enter().await;
@@ -110,7 +108,6 @@ async fn variables_are_entered_again_for_another_command_line_or_other_plain_var
     source.write([another_name]);
     source.announce();
     settle().await;
-    manager.list();
-    assert_eq!(manager.accept(&one(), None).await.unwrap().name, "Renamed");
+    assert_eq!(accept(&manager).await.unwrap().name, "Renamed");
     assert_eq!(host.secrets(&one()).await, ["env:A_TOKEN=a"]);
 }

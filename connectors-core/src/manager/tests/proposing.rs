@@ -5,7 +5,7 @@ use crate::error::{ConnectorError, StorageError};
 use crate::manager::{CallRequest, ConnectorUpdate};
 use crate::proposal::{Mistake, ProposalSource};
 use crate::store::{ConfigStore, MockConfigStore};
-use crate::view::StateName;
+use crate::view::{ConnectorStatus, StateName};
 
 pub(super) fn one() -> Slug {
     Slug::verbatim("one")
@@ -34,16 +34,19 @@ pub(super) fn proposing() -> (Host, Tools, Tools, Arc<ScriptedProposals>) {
     (host, first, other, ScriptedProposals::of([leading_to("http://one")]))
 }
 
-/// A manager whose list the user has not seen.
-pub(super) async fn unseen(host: &Host, source: &Arc<ScriptedProposals>) -> ConnectorManager {
+pub(super) async fn start(host: &Host, source: &Arc<ScriptedProposals>) -> ConnectorManager {
     host.builder().with_proposals(Arc::<ScriptedProposals>::clone(source)).start().await
 }
 
-/// A manager whose list the user has seen.
-pub(super) async fn start(host: &Host, source: &Arc<ScriptedProposals>) -> ConnectorManager {
-    let manager = unseen(host, source).await;
-    manager.list();
-    manager
+/// The hash of what the user sees of `one`.
+pub(super) fn seen(manager: &ConnectorManager) -> Option<String> {
+    let status = manager.status(&one()).ok()?;
+    status.proposal_changed.map(|change| change.hash).or(status.proposal.map(|proposal| proposal.hash))
+}
+
+/// The user accepts what they see of `one`.
+pub(super) async fn accept(manager: &ConnectorManager) -> Result<ConnectorStatus, ConnectorError> {
+    manager.accept(&one(), seen(manager).as_deref()).await
 }
 
 /// The field of a refusal.
@@ -101,15 +104,16 @@ async fn only_what_was_shown_can_be_accepted() {
     assert_eq!(field(manager.accept(&one(), Some("another")).await), "hash");
     assert_eq!(field(manager.accept(&Slug::verbatim("two"), None).await), "slug");
     // The file changes between the look and the word, and nobody was told yet.
+    let shown = seen(&manager);
     source.write([leading_to("http://other")]);
-    assert_eq!(field(manager.accept(&one(), None).await), "hash");
+    assert_eq!(field(manager.accept(&one(), shown.as_deref()).await), "hash");
     settle().await;
     assert_eq!(
         (waiting(&manager), other.server.dials(), stored(&host).await),
         (strings(&["one"]), 0, vec![])
     );
     assert_eq!(manager.status(&one()).unwrap().url, "http://other");
-    assert!(manager.accept(&one(), None).await.unwrap().connected);
+    assert!(accept(&manager).await.unwrap().connected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +133,7 @@ async fn a_rejected_proposal_is_not_asked_again_until_it_is_another() {
     source.announce();
     settle().await;
     assert!(again.list().is_empty());
-    // The user has changed their mind, and has not been shown it since the start.
+    // The user has changed their mind, and names nothing, and then what they have seen earlier.
     assert_eq!(field(again.accept(&one(), None).await), "hash");
     let hash = proposal(leading_to("http://one")).hash;
     assert!(again.accept(&one(), Some(&hash)).await.unwrap().connected);
@@ -142,7 +146,8 @@ async fn the_users_own_connector_comes_before_a_proposal_of_its_name() {
     let manager = start(&host, &source).await;
     manager.add(NewConnector::http("One", "http://other", vec![])).await.unwrap();
     assert_eq!((states(&manager), other.server.dials()), (vec![("one".to_owned(), StateName::Ready)], 1));
-    for outcome in [manager.accept(&one(), None).await.map(drop), manager.reject(&one()).await] {
+    let hash = proposal(leading_to("http://one")).hash;
+    for outcome in [manager.accept(&one(), Some(&hash)).await.map(drop), manager.reject(&one()).await] {
         assert_eq!(field(outcome), "slug");
     }
     source.write([leading_to("http://elsewhere")]);
@@ -158,7 +163,7 @@ async fn the_users_own_connector_comes_before_a_proposal_of_its_name() {
 async fn a_removed_connector_does_not_come_back_as_a_proposal() {
     let (host, _, _, source) = proposing();
     let manager = start(&host, &source).await;
-    manager.accept(&one(), None).await.unwrap();
+    accept(&manager).await.unwrap();
     manager.remove(&one()).await.unwrap();
     assert!(manager.list().is_empty() && start(&host, &source).await.list().is_empty());
 }
@@ -176,7 +181,7 @@ async fn what_cannot_be_written_stays_proposed() {
     let builder = host.builder().with_config(Arc::new(config));
     let manager = builder.with_proposals(Arc::<ScriptedProposals>::clone(&source)).start().await;
     assert_eq!(waiting(&manager), ["one"]);
-    let error = manager.accept(&one(), None).await.unwrap_err();
+    let error = accept(&manager).await.unwrap_err();
     assert_eq!(error.code(), "storage");
     source.set_broken(true);
     assert_eq!(manager.reject(&one()).await.unwrap_err().code(), "storage");
@@ -191,7 +196,7 @@ async fn one_proposal_accepted_many_times_at_once_is_one_connector() {
     let managers = [start(&host, &source).await, start(&host, &source).await];
     let accepting = (0..6).map(|n| {
         let manager = managers[n % 2].clone();
-        async move { manager.accept(&one(), None).await.unwrap().slug }
+        async move { accept(&manager).await.unwrap().slug }
     });
     assert_eq!(futures_util::future::join_all(accepting).await, vec![one(); 6]);
     assert_eq!(stored(&host).await.len(), 1);
@@ -209,7 +214,7 @@ async fn secrets_that_were_there_before_never_reach_what_is_proposed() {
     host.put(&one(), "X-Key", "of an earlier connector").await;
     host.put(&one(), "tokens", "of an earlier connector").await;
     let manager = start(&host, &source).await;
-    let status = manager.accept(&one(), None).await.unwrap();
+    let status = accept(&manager).await.unwrap();
     assert_eq!((status.state, first.server.dials()), (StateName::NeedsSignIn, 0));
     assert_eq!(host.secrets(&one()).await, Vec::<String>::new());
 }
@@ -251,25 +256,26 @@ async fn mistakes_are_shown_and_what_cannot_be_a_connector_is_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_hash_what_was_shown_last_is_accepted_and_nothing_else() {
-    let (host, first, other, source) = proposing();
-    let manager = unseen(&host, &source).await;
+async fn without_a_hash_nothing_is_accepted_that_was_not_accepted_before() {
+    let (host, _, other, source) = proposing();
+    let manager = start(&host, &source).await;
     assert_eq!(field(manager.accept(&one(), None).await), "hash");
-    let shown = manager.status(&one()).unwrap();
+    let shown = seen(&manager);
     // The file changes, which the manager sees and the user does not.
     source.write([leading_to("http://other")]);
     source.announce();
     settle().await;
-    assert_eq!(field(manager.accept(&one(), None).await), "hash");
-    assert_eq!((shown.url.as_str(), first.server.dials(), other.server.dials()), ("http://one", 0, 0));
-    assert_eq!(waiting(&manager), ["one"]);
-    assert_eq!(manager.accept(&one(), None).await.unwrap().url, "http://other");
+    assert_eq!(field(manager.accept(&one(), shown.as_deref()).await), "hash");
+    assert_eq!((waiting(&manager), other.server.dials()), (strings(&["one"]), 0));
+    assert_eq!(accept(&manager).await.unwrap().url, "http://other");
+    assert!(manager.accept(&one(), None).await.unwrap().connected);
     // So it is with a change to what was accepted.
     source.write([leading_to("http://one")]);
     source.announce();
     settle().await;
-    assert_eq!(manager.accept(&one(), None).await.unwrap().url, "http://other");
-    assert_eq!(manager.accept(&one(), None).await.unwrap().url, "http://one");
+    assert_eq!(field(manager.accept(&one(), None).await), "hash");
+    assert_eq!(manager.status(&one()).unwrap().url, "http://other");
+    assert_eq!(accept(&manager).await.unwrap().url, "http://one");
 }
 
 #[tokio::test(start_paused = true)]
@@ -280,10 +286,10 @@ async fn a_slug_that_is_being_added_is_not_accepted_under() {
     // An addition under way, whose header is stored and whose definition is not yet.
     let adding = manager.shared().reserve("One", &[]);
     host.put(&one(), "X-Key", "of the addition").await;
-    let error = manager.accept(&one(), None).await.unwrap_err();
+    let error = accept(&manager).await.unwrap_err();
     assert!(matches!(&error, ConnectorError::Storage(StorageError::SlugTaken(slug)) if *slug == one()));
     assert_eq!((first.server.dials(), stored(&host).await), (0, vec![]));
     assert_eq!(host.secrets(&one()).await, ["X-Key=of the addition"]);
     drop(adding);
-    assert!(manager.accept(&one(), None).await.unwrap().connected);
+    assert!(accept(&manager).await.unwrap().connected);
 }

@@ -147,6 +147,13 @@ pub enum EventKind {
         /// Names what is proposed.
         hash: String,
     },
+    /// The settings of a local server were written, and hold variables in plain text that look like secrets: ask the user whether
+    /// to move them to the secret store; see [`ConnectorManager::protect_env`](crate::ConnectorManager::protect_env). Once for each
+    /// connector and run.
+    ProtectionWanted {
+        /// The names of the variables.
+        variables: Vec<String>,
+    },
     /// The proposals, or the mistakes in their file, are no longer those that were listed.
     ProposalsChanged {},
     /// The manifest can no longer be used, or can again.

@@ -34,6 +34,8 @@ function describe(event) {
       return "the project’s team file proposes something else";
     case "approval_wanted":
       return `${at}waits for your decision`;
+    case "protection_wanted":
+      return `${at}has secrets in plain text: ${event.variables.join(", ")}; “Move to the secret store” protects them`;
     case "input_wanted":
       return `${at}asks: ${event.message}`;
     case "overflow":

@@ -36,7 +36,7 @@ const rpc = new Rpc(
     details?.event(event);
     questions.event(event);
     secrets.event(event);
-    if (["state", "catalogue", "sign_in", "definition_changed", "approval_wanted", "proposals_changed", "storage", "overflow"].includes(event.kind)) {
+    if (["state", "catalogue", "sign_in", "definition_changed", "approval_wanted", "protection_wanted", "proposals_changed", "storage", "overflow"].includes(event.kind)) {
       reload(!event.slug || event.slug === details?.slug);
     }
   },

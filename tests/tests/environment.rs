@@ -153,8 +153,10 @@ async fn plain_text_of_old_is_moved_when_asked_and_leaves_no_copy_behind() {
     assert_eq!(status["plaintext_secrets"], json!(["T_TOKEN"]));
     let given = ["T_LOG=debug".to_owned(), format!("T_TOKEN={TOKEN}")];
     assert_eq!(seen(&out), given);
-    // Nothing is moved by another change, which leaves a previous version behind.
+    // Nothing is moved by another change, which leaves a previous version behind; the user is asked.
     session.must("connectors.update", json!({"slug": "local", "name": "New"})).await;
+    let asked = session.event("the question", |event| event["kind"] == "protection_wanted").await;
+    assert_eq!((&asked["slug"], &asked["variables"]), (&json!("local"), &json!(["T_TOKEN"])));
     assert_eq!(home.files_with(TOKEN).len(), 2);
 
     let status = session.must("connectors.protect_env", json!({"slug": "local"})).await;

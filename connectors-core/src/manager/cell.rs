@@ -43,6 +43,8 @@ pub(super) struct Cell {
     renewals: AtomicU64,
     /// True once this manager has removed it, which is more than that it is gone from the manifest.
     is_removed: AtomicBool,
+    /// True once the user was asked about variables in plain text.
+    is_asked_about: AtomicBool,
     commands: mpsc::Sender<Command>,
     supervisor: Mutex<Option<JoinHandle<()>>>,
 }
@@ -175,6 +177,7 @@ impl Cell {
             consent: Consent::default(),
             renewals: AtomicU64::new(0),
             is_removed: AtomicBool::new(false),
+            is_asked_about: AtomicBool::new(false),
             commands,
             supervisor: Mutex::new(None),
         };
@@ -193,6 +196,11 @@ impl Cell {
 
     pub(super) fn renewed(&self) {
         self.renewals.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// True for the first who asks the user about variables in plain text.
+    pub(super) fn is_first_to_ask(&self) -> bool {
+        !self.is_asked_about.swap(true, Ordering::Relaxed)
     }
 
     /// True if this manager has removed it: its secrets are not for whoever has the slug next.

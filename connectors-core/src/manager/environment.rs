@@ -11,6 +11,7 @@ use super::secrets::SecretChange;
 use super::shared::Shared;
 use crate::definition::{ConnectorDefinition, SecretVariable, StdioCommand};
 use crate::error::{ConnectorError, CredentialError};
+use crate::events::EventKind;
 use crate::names::Slug;
 use crate::secret_like::looks_secret;
 use crate::store::CredentialKey;
@@ -232,6 +233,15 @@ impl Shared {
         };
         self.undo(&cell, replaced).await;
         Err(failure)
+    }
+
+    /// Tells the world, once, that a definition that has just been written holds secrets in plain text. Where nobody listens, that is
+    /// left for a later write.
+    pub(super) fn want_protection(&self, cell: &Cell) {
+        let variables = plaintext_secrets(&cell.definition.load());
+        if !variables.is_empty() && !self.events.is_unwatched() && cell.is_first_to_ask() {
+            self.tell(cell, EventKind::ProtectionWanted { variables });
+        }
     }
 
     /// Makes sure that the store gives back what was written to it: the file is about to lose the only other copy.

@@ -260,6 +260,7 @@ impl Shared {
                     cell.definition.store(Arc::new(after));
                     shared.rebuild_routes().await;
                     shared.catalogue_changed(&cell);
+                    shared.want_protection(&cell);
                     return Ok(outcome);
                 }
             })

@@ -17,6 +17,7 @@ mod proposals_elsewhere;
 mod proposals_hanging;
 mod proposals_secrets;
 mod proposing;
+mod protecting;
 mod reloading;
 mod signing_in;
 mod signing_in_elsewhere;

@@ -39,6 +39,9 @@ pub struct ConnectorDefinition {
     /// Fingerprints of the definitions that the user has seen, by tool.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tool_pins: BTreeMap<String, String>,
+    /// Counts up where a secret gets a new value and nothing else changes: other processes on the same manifest see that by it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub secrets_revision: u64,
     /// True while the user has switched the connector off.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
@@ -54,6 +57,10 @@ pub struct ConnectorDefinition {
     /// The proposal that the user accepted, where it came from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposal: Option<AcceptedProposal>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a user accepted from a file that came with a project.
@@ -139,6 +146,7 @@ impl ConnectorDefinition {
             oauth: None,
             enabled_tools: Vec::new(),
             tool_pins: BTreeMap::new(),
+            secrets_revision: 0,
             disabled: false,
             output_check: OutputCheck::default(),
             engine: false,

@@ -77,13 +77,15 @@ impl Shared {
         concerns_sign_in: bool,
     ) -> Result<Option<bool>, ConnectorError> {
         let gone = change.gone(&before);
-        let Change { after, secrets } = change;
-        let is_redialled = secrets.puts()
-            || Connection::of(&before) != Connection::of(&after)
-            || (concerns_sign_in && before.oauth != after.oauth);
-        if secrets.puts() {
-            self.keep_in_manifest(cell).await?;
+        let Change { mut after, secrets } = change;
+        let is_reached_otherwise = Connection::of(&before) != Connection::of(&after);
+        if secrets.puts() && !is_reached_otherwise {
+            // What is in the secret store is seen by nobody else otherwise, and what only a project's file has stood for becomes the
+            // user's own.
+            after.secrets_revision = before.secrets_revision.wrapping_add(1);
         }
+        let is_redialled =
+            secrets.puts() || is_reached_otherwise || (concerns_sign_in && before.oauth != after.oauth);
         // Before the definition leads elsewhere: no dial may find what was for the old address.
         let replaced = self.change_secrets(&cell.slug, &secrets).await?;
         let edited = self

@@ -18,7 +18,7 @@ use super::serial::Serial;
 use super::supervisor::Supervisor;
 use crate::definition::ConnectorDefinition;
 use crate::elicitation::ElicitationInput;
-use crate::error::{ConnectorError, StorageError};
+use crate::error::ConnectorError;
 use crate::events::{EventBus, EventKind};
 use crate::gate::EnablementGate;
 use crate::host::InputHandler;
@@ -262,26 +262,6 @@ impl Shared {
                     shared.catalogue_changed(&cell);
                     shared.want_protection(&cell);
                     return Ok(outcome);
-                }
-            })
-            .await
-    }
-
-    /// Makes a connector the user's own that only its project's file has stood for: what is entered for it is for what it is now.
-    pub(super) async fn keep_in_manifest(self: &Arc<Self>, cell: &Arc<Cell>) -> Result<(), ConnectorError> {
-        if !self.proposals.stands_for(&cell.definition.load()) {
-            return Ok(());
-        }
-        let (shared, cell) = (Arc::clone(self), Arc::clone(cell));
-        self.serial
-            .run(async move {
-                if !shared.is_current(&cell) {
-                    return Err(ConnectorError::NotFound(cell.slug.clone()));
-                }
-                match shared.config.insert(&cell.definition.load_full()).await {
-                    // It was already.
-                    Err(StorageError::SlugTaken(_)) => Ok(()),
-                    kept => Ok(kept?),
                 }
             })
             .await

@@ -21,6 +21,7 @@ pub(super) const CONNECTOR: &[&str] = &[
     "oauth",
     "enabled_tools",
     "tool_pins",
+    "secrets_revision",
     "disabled",
     "output_check",
     "engine",

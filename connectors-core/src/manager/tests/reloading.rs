@@ -302,3 +302,20 @@ async fn nobody_watches_for_a_manager_that_is_gone_or_shut_down() {
     settle().await;
     assert_eq!(rig.config.watchers(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_new_value_of_a_header_reaches_the_others_who_share_the_manifest() {
+    let rig = rig(&["a"], &["a"]).await;
+    let other = rig.host.builder().with_config(Arc::clone(&rig.config) as _).start().await;
+    settle().await;
+    assert_eq!(rig.dials(), [2]);
+    for (value, dials) in [("old", 4), ("new", 6)] {
+        let header = SecretHeader { name: "X-Key".to_owned(), value: SecretString::from(value) };
+        let update = ConnectorUpdate { headers: Some(vec![header]), ..ConnectorUpdate::default() };
+        rig.manager.update(&Slug::verbatim("a"), update).await.unwrap();
+        rig.config.announce();
+        settle().await;
+        assert_eq!(rig.dials(), [dials], "{value}");
+    }
+    other.shutdown().await;
+}

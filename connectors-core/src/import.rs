@@ -152,6 +152,8 @@ pub enum FoundEndpoint {
         args: Vec<Template>,
         /// Its variables; which of them are secrets is decided by their values.
         env: Vec<(String, Template)>,
+        /// The folder that it is started in, where the file or the place of the file says so.
+        cwd: Option<Template>,
     },
 }
 

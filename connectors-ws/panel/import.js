@@ -49,6 +49,7 @@ class Entry {
     if (entry.problem) details.append(el("p", { class: "notice" }, `Cannot be taken over: ${visible(entry.problem)}`));
     if (entry.existing) say(`Leads to the same place as the connector “${entry.existing}”: tick it to add it once more.`);
     if (entry.disabled) say("Switched off there: it stays so.");
+    if (entry.cwd) details.append(el("p", { class: "muted" }, "Started in ", el("code", { class: "text" }, visible(entry.cwd))));
     for (const [name, value] of Object.entries(entry.env_values ?? {})) {
       details.append(el("p", { class: "muted" }, "Sets ", el("code", { class: "text" }, visible(`${name}=${value}`))));
     }

@@ -28,7 +28,7 @@ pub(super) struct Draft {
 
 pub(super) enum DraftEndpoint {
     Http { url: Value, headers: Vec<(String, SecretString)> },
-    Stdio { command: Value, args: Vec<Value>, env: Vec<Variable> },
+    Stdio { command: Value, args: Vec<Value>, env: Vec<Variable>, cwd: Option<Value> },
 }
 
 /// Something that the settings hold in the clear.
@@ -71,15 +71,8 @@ pub(super) fn draft(found: &FoundConnector, values: &BTreeMap<String, SecretStri
             let headers = headers.iter().map(|(name, value)| (name.clone(), render(value).text)).collect();
             Some(DraftEndpoint::Http { url, headers })
         }
-        Some(FoundEndpoint::Stdio { command, args, env }) => {
-            let filled = render(command);
-            let looks = |defaults| looks_secret("", &command.source_text(defaults));
-            let looks = Looks {
-                by_name: looks(Defaults::Left),
-                by_default: looks(Defaults::InPlace),
-                by_value: looks_secret("", filled.text.expose_secret()),
-            };
-            let command = see_argument(command, filled, &looks);
+        Some(FoundEndpoint::Stdio { command, args, env, cwd }) => {
+            let command = see_alone(command, render(command));
             if command.is_secret {
                 plain_secrets.push("command".to_owned());
             }
@@ -88,7 +81,11 @@ pub(super) fn draft(found: &FoundConnector, values: &BTreeMap<String, SecretStri
             let secret = args.iter().enumerate().filter(|(_, arg)| arg.is_secret);
             plain_secrets.extend(secret.map(|(at, _)| format!("argument {}", at + 1)));
             let env = env.iter().map(|(name, value)| see_variable(name, value, render(value))).collect();
-            Some(DraftEndpoint::Stdio { command, args, env })
+            let cwd = cwd.as_ref().map(|cwd| see_alone(cwd, render(cwd)));
+            if cwd.as_ref().is_some_and(|cwd| cwd.is_secret) {
+                plain_secrets.push("folder".to_owned());
+            }
+            Some(DraftEndpoint::Stdio { command, args, env, cwd })
         }
         None => None,
     };
@@ -127,6 +124,17 @@ fn see_arguments(args: &[Template], filled: Vec<Rendered>) -> Vec<Value> {
     args.iter().zip(filled).zip(looks).map(see).collect()
 }
 
+/// A text that no other says anything about.
+fn see_alone(template: &Template, filled: Rendered) -> Value {
+    let looks = |defaults| looks_secret("", &template.source_text(defaults));
+    let looks = Looks {
+        by_name: looks(Defaults::Left),
+        by_default: looks(Defaults::InPlace),
+        by_value: looks_secret("", filled.text.expose_secret()),
+    };
+    see_argument(template, filled, &looks)
+}
+
 fn see_argument(template: &Template, filled: Rendered, looks: &Looks) -> Value {
     let Looks { by_name, by_default, by_value } = *looks;
     // What this machine fills in is not in the text: only what the file itself says can give something away.
@@ -162,7 +170,7 @@ fn unseen(endpoint: &DraftEndpoint) -> Option<String> {
                 .or_else(|| altered(&url.shown, MAX_VALUE).map(|how| format!("its URL {how}")))
                 .or_else(|| headers.iter().enumerate().find_map(name))
         }
-        DraftEndpoint::Stdio { command, args, env } => {
+        DraftEndpoint::Stdio { command, args, env, cwd } => {
             let arg = |(at, arg): (usize, &Value)| {
                 altered(&arg.shown, MAX_VALUE).map(|how| format!("its argument {} {how}", at + 1))
             };
@@ -174,6 +182,7 @@ fn unseen(endpoint: &DraftEndpoint) -> Option<String> {
             too_many(args.len(), "arguments")
                 .or_else(|| too_many(env.len(), "variables"))
                 .or_else(|| altered(&command.shown, MAX_VALUE).map(|how| format!("its command {how}")))
+                .or_else(|| altered(&cwd.as_ref()?.shown, MAX_VALUE).map(|how| format!("its folder {how}")))
                 .or_else(|| args.iter().enumerate().find_map(arg))
                 .or_else(|| env.iter().enumerate().find_map(variable))
         }

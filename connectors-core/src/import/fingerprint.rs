@@ -39,12 +39,14 @@ impl Content {
                 self.template(url);
                 self.named(headers);
             }
-            Some(FoundEndpoint::Stdio { command, args, env }) => {
+            Some(FoundEndpoint::Stdio { command, args, env, cwd }) => {
                 self.number(2);
                 self.template(command);
                 self.number(args.len());
                 args.iter().for_each(|arg| self.template(arg));
                 self.named(env);
+                self.number(usize::from(cwd.is_some()));
+                cwd.iter().for_each(|cwd| self.template(cwd));
             }
         }
     }

@@ -32,7 +32,7 @@ pub(crate) enum Refusal {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
     Url(String),
-    Command(String, Vec<String>),
+    Command { command: String, args: Vec<String>, cwd: Option<String> },
 }
 
 impl Destination {
@@ -40,11 +40,18 @@ impl Destination {
     pub(crate) fn of(found: &FoundConnector) -> Option<Self> {
         Some(match draft(found, &BTreeMap::new()).endpoint? {
             DraftEndpoint::Http { url, .. } => Self::url(url.text.expose_secret()),
-            DraftEndpoint::Stdio { command, args, .. } => {
-                let text = |value: &Value| value.text.expose_secret().to_owned();
-                Self::Command(text(&command), args.iter().map(text).collect())
-            }
+            DraftEndpoint::Stdio { command, args, cwd, .. } => Self::Command {
+                command: text(&command),
+                args: args.iter().map(text).collect(),
+                cwd: cwd.as_ref().map(text),
+            },
         })
+    }
+
+    /// Where a command line leads.
+    pub(crate) fn command(stdio: &StdioCommand) -> Self {
+        let StdioCommand { command, args, cwd, .. } = stdio.clone();
+        Self::Command { command, args, cwd }
     }
 
     /// The same for URLs that differ in nothing but how they are written.
@@ -84,8 +91,7 @@ pub(crate) fn plan(
             let headers = headers.into_iter().map(|(name, value)| SecretHeader { name, value });
             NewConnector::http(&found.name, url.text.expose_secret(), headers.collect())
         }
-        DraftEndpoint::Stdio { command, args, env } => {
-            let text = |value: &Value| value.text.expose_secret().to_owned();
+        DraftEndpoint::Stdio { command, args, env, cwd } => {
             let (plain, secret): (Vec<_>, Vec<_>) =
                 env.into_iter().partition(|variable| variable.shown.is_some());
             let command = StdioCommand {
@@ -95,7 +101,8 @@ pub(crate) fn plan(
                     .into_iter()
                     .map(|Variable { name, value, .. }| (name, value.expose_secret().to_owned()))
                     .collect(),
-                ..StdioCommand::default()
+                secret_env: Vec::new(),
+                cwd: cwd.as_ref().map(text),
             };
             let secret =
                 secret.into_iter().map(|Variable { name, value, .. }| SecretVariable { name, value });
@@ -103,4 +110,8 @@ pub(crate) fn plan(
         }
     };
     Ok(new.with_disabled(found.disabled))
+}
+
+fn text(value: &Value) -> String {
+    value.text.expose_secret().to_owned()
 }

@@ -30,7 +30,13 @@ fn http(url: Template, headers: Vec<(&str, Template)>) -> FoundConnector {
 
 fn stdio(args: Vec<Template>, env: Vec<(&str, Template)>) -> FoundConnector {
     let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    FoundConnector::new("local", FoundEndpoint::Stdio { command: text("npx"), args, env })
+    FoundConnector::new("local", FoundEndpoint::Stdio { command: text("npx"), args, env, cwd: None })
+}
+
+/// A local server that is started in this folder.
+fn started_in(folder: &str, args: Vec<Template>) -> FoundConnector {
+    let endpoint = FoundEndpoint::Stdio { command: text("node"), args, env: vec![], cwd: Some(text(folder)) };
+    FoundConnector::new("local", endpoint)
 }
 
 fn shown(found: FoundConnector) -> Value {
@@ -107,12 +113,14 @@ fn what_would_run_unless_the_user_says_otherwise_is_shown() {
         command: place("NPX", "/bin/sh"),
         args: vec![place("FLAG", "-c"), place("PKG", "touch /srv/x"), text("--token"), place("T", "hunter2")],
         env: env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        cwd: Some(place("DIR", "/srv/x")),
     };
     let shown = shown(FoundConnector::new("local", endpoint));
     assert_eq!(
-        [&shown["command"], &shown["args"], &shown["env_values"], &shown["plain_secrets"]],
+        [&shown["command"], &shown["cwd"], &shown["args"], &shown["env_values"], &shown["plain_secrets"],],
         [
             &json!("${NPX:-/bin/sh}"),
+            &json!("${DIR:-/srv/x}"),
             &json!(["${FLAG:--c}", "${PKG:-touch /srv/x}", "--token", "${T:-…}"]),
             &json!({"LD_PRELOAD": "/x.so", "HOME_OF": "${HOME}"}),
             &json!(["argument 4"]),
@@ -168,6 +176,7 @@ fn what_cannot_be_shown_in_full_is_not_taken_over() {
             "the name of its variable 1 has invisible characters",
         ),
         (http(text("https://a.test/\u{202e}"), vec![]), "its URL has invisible characters"),
+        (started_in("/srv/\u{202e}", vec![]), "its folder has invisible characters"),
     ] {
         let problem = format!("it cannot be shown in full: {what}");
         assert_eq!(
@@ -202,6 +211,8 @@ fn a_hash_stands_for_all_of_an_entry_and_for_nothing_else() {
         entry("a", vec![filled("A", "y")], "k"),
         entry("a", place(Some("x")), "l"),
         fingerprint(&off),
+        fingerprint(&started_in("/srv/x", vec![])),
+        fingerprint(&started_in("/srv/y", vec![])),
         fingerprint(&http(text("https://a.test"), vec![("A", text("k"))])),
         fingerprint(&http(text("https://a.test"), vec![("A", text("l"))])),
         fingerprint(&FoundConnector::unusable("a", "it is bad")),
@@ -240,6 +251,19 @@ fn variables_that_are_secrets_or_were_entered_go_to_the_secret_store() {
         (new.name.as_str(), new.disabled, command.args.clone()),
         ("local", true, vec!["-y".to_owned()])
     );
+}
+
+#[test]
+fn a_local_server_is_started_where_its_client_starts_it() {
+    let in_project = |project: &str| started_in(project, vec![text("build/index.js")]);
+    let new = plan(&in_project("/srv/x"), &BTreeMap::new(), false).unwrap();
+    let NewEndpoint::Stdio(command) = &new.endpoint else { panic!("{new:?}") };
+    assert_eq!((command.command.as_str(), command.cwd.as_deref()), ("node", Some("/srv/x")));
+    assert_eq!(Destination::of(&in_project("/srv/x")), Some(Destination::command(command)));
+    // The same words lead to another server elsewhere.
+    assert_ne!(Destination::of(&in_project("/srv/x")), Destination::of(&in_project("/srv/y")));
+    let secret = refusal(&started_in(&format!("/srv/{TOKEN}"), vec![]), &[]);
+    assert_eq!(secret, Some(Refusal::PlainSecrets(vec!["folder".to_owned()])));
 }
 
 #[test]

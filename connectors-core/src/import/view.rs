@@ -58,6 +58,9 @@ pub struct ImportableConnector {
     /// Its arguments, in the same way.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
+    /// The folder that it is started in, in the same way; absent where that is this program's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
     /// Names of the variables that are set for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
@@ -141,6 +144,7 @@ impl ImportableConnector {
             url: None,
             command: None,
             args: Vec::new(),
+            cwd: None,
             env: Vec::new(),
             env_values: BTreeMap::new(),
             headers: Vec::new(),
@@ -160,11 +164,12 @@ impl ImportableConnector {
                 shown.headers = names(headers.iter().map(|(name, _)| name));
                 shown.secrets = shown.headers.clone();
             }
-            Some(DraftEndpoint::Stdio { command, args, env }) => {
+            Some(DraftEndpoint::Stdio { command, args, env, cwd }) => {
                 shown.transport = Some("stdio");
                 shown.command = Some(display(&command.shown, MAX_VALUE));
                 let args = args.iter().take(MAX_LISTED);
                 shown.args = args.map(|arg| display(&arg.shown, MAX_VALUE)).collect();
+                shown.cwd = cwd.map(|cwd| display(&cwd.shown, MAX_VALUE));
                 shown.env = names(env.iter().map(|variable| &variable.name));
                 for variable in env.iter().take(MAX_LISTED) {
                     let name = shown_name(&variable.name);
@@ -189,9 +194,11 @@ fn templates(found: &FoundConnector) -> Vec<&Template> {
         Some(FoundEndpoint::Http { url, headers }) => {
             std::iter::once(url).chain(headers.iter().map(|(_, value)| value)).collect()
         }
-        Some(FoundEndpoint::Stdio { command, args, env }) => {
-            std::iter::once(command).chain(args).chain(env.iter().map(|(_, value)| value)).collect()
-        }
+        Some(FoundEndpoint::Stdio { command, args, env, cwd }) => std::iter::once(command)
+            .chain(args)
+            .chain(env.iter().map(|(_, value)| value))
+            .chain(cwd)
+            .collect(),
         None => Vec::new(),
     }
 }

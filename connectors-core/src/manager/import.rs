@@ -93,7 +93,7 @@ impl Shared {
             .map_err(|refusal| refusal.to_string())?;
         let destination = match &new.endpoint {
             NewEndpoint::Http { url, .. } => Destination::url(url),
-            NewEndpoint::Stdio(stdio) => Destination::Command(stdio.command.clone(), stdio.args.clone()),
+            NewEndpoint::Stdio(stdio) => Destination::command(stdio),
         };
         if let Some(slug) = self.leading_to(&destination).filter(|_| !request.again) {
             return Err(format!("the connector `{slug}` leads to the same place"));
@@ -123,12 +123,9 @@ impl Shared {
 
     /// The connector that leads to this place.
     fn leading_to(&self, destination: &Destination) -> Option<Slug> {
-        let leads_there = |definition: &ConnectorDefinition| match (&definition.stdio, destination) {
-            (None, Destination::Url(_)) => Destination::url(&definition.url) == *destination,
-            (Some(stdio), Destination::Command(command, args)) => {
-                (&stdio.command, &stdio.args) == (command, args)
-            }
-            _ => false,
+        let leads_there = |definition: &ConnectorDefinition| match &definition.stdio {
+            None => Destination::url(&definition.url) == *destination,
+            Some(stdio) => Destination::command(stdio) == *destination,
         };
         let cells = self.cells.load();
         cells.iter().find(|cell| leads_there(&cell.definition.load())).map(|cell| cell.slug.clone())

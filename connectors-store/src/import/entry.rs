@@ -1,6 +1,6 @@
 //! One entry, whichever client it is from: what all formats are read into, and what it comes to.
 
-use std::path::Path;
+use std::path::{MAIN_SEPARATOR, Path};
 
 use connectors_core::import::{FoundConnector, FoundEndpoint, Part, Template};
 use secrecy::{ExposeSecret, SecretString};
@@ -115,41 +115,34 @@ impl Entry {
             return direct.remote(scope);
         }
         let env = self.variables(scope);
-        let folder = self.folder(scope, notes);
-        let absolute = |text: &str| {
-            let template = scope.expand(text, Place::Program);
-            match &folder {
-                Some(folder) if is_relative(text) => in_folder(folder, template),
-                _ => template,
-            }
+        let cwd = self.folder(scope, notes);
+        let command = scope.expand(command.trim(), Place::Program);
+        let command = match &cwd {
+            // A command is looked for before its folder is entered.
+            Some(folder) if is_relative(&command) && has_separator(&command) => below(folder, command),
+            _ => command,
         };
-        let args = self.args.iter().map(|arg| absolute(arg)).collect();
-        if folder.is_some()
-            && self
-                .args
-                .iter()
-                .chain([&self.command.clone().unwrap_or_default()])
-                .any(|text| is_relative(text))
-        {
-            notes.push("what began with `./` or `../` is made absolute".to_owned());
-        }
-        FoundEndpoint::Stdio { command: absolute(command.trim()), args, env }
+        let args = self.args.iter().map(|arg| scope.expand(arg, Place::Program)).collect();
+        FoundEndpoint::Stdio { command, args, env, cwd }
     }
 
     /// The folder that the client starts the command in, if it can be known.
-    fn folder(&self, scope: Scope<'_>, notes: &mut Vec<String>) -> Option<String> {
-        let project = scope.folder.and_then(Path::to_str).map(ToOwned::to_owned);
-        let Some(cwd) = self.cwd.as_deref().filter(|cwd| !cwd.trim().is_empty()) else { return project };
-        notes.push(
-            "its client starts it in a folder of its own (`cwd`), a connector starts in the daemon's: what it reads or writes by \
-             relative paths it will not find"
-                .to_owned(),
-        );
-        let cwd = known(&scope.expand(cwd.trim(), Place::Program))?;
-        match project {
-            Some(project) => Some(Path::new(&project).join(cwd).to_str()?.to_owned()),
-            None => Path::new(&cwd).is_absolute().then_some(cwd),
+    fn folder(&self, scope: Scope<'_>, notes: &mut Vec<String>) -> Option<Template> {
+        let project = scope.folder.and_then(Path::to_str).map(Template::written);
+        let Some(cwd) = self.cwd.as_deref().map(str::trim).filter(|cwd| !cwd.is_empty()) else {
+            return project;
+        };
+        let cwd = scope.expand(cwd, Place::Program);
+        if !is_relative(&cwd) {
+            return Some(cwd);
         }
+        if project.is_none() {
+            notes.push(
+                "the folder that its client starts it in (`cwd`) is not an absolute path: it starts in the daemon's folder"
+                    .to_owned(),
+            );
+        }
+        Some(below(&project?, cwd))
     }
 
     fn variables(&self, scope: Scope<'_>) -> Vec<(String, Template)> {
@@ -161,36 +154,24 @@ impl Entry {
     }
 }
 
-/// True for a path that can only be meant from the folder that a command is started in.
-fn is_relative(text: &str) -> bool {
-    matches!(text, "." | "..") || ["./", "../", ".\\", "..\\"].iter().any(|start| text.starts_with(start))
+/// True for a path that is meant from some folder. What begins with a place may become anything.
+fn is_relative(path: &Template) -> bool {
+    matches!(path.parts(), [Part::Written(text), ..] if !Path::new(text.expose_secret()).is_absolute())
 }
 
-/// The same below a folder.
-fn in_folder(folder: &str, template: Template) -> Template {
-    let start = format!("{}{}", folder.trim_end_matches(['/', '\\']), std::path::MAIN_SEPARATOR);
-    let mut parts = template.into_parts();
-    let is_here = |text: &str| matches!(text, "." | "./" | ".\\");
-    match parts.first_mut() {
-        Some(Part::Written(text)) if is_here(text.expose_secret()) => *text = SecretString::from(folder),
-        Some(Part::Written(text)) => {
-            let written = text.expose_secret();
-            let rest = written.strip_prefix("./").or_else(|| written.strip_prefix(".\\")).unwrap_or(written);
-            *text = SecretString::from(format!("{start}{rest}"));
-        }
-        _ => {}
-    }
-    Template::new(parts)
+/// True for the path of a program. Another is looked up in `PATH`.
+fn has_separator(command: &Template) -> bool {
+    let is_path = |text: &SecretString| text.expose_secret().contains(std::path::is_separator);
+    command.parts().iter().any(|part| matches!(part, Part::Written(text) if is_path(text)))
 }
 
-/// The text of a value in which nothing is missing.
-fn known(template: &Template) -> Option<String> {
-    let mut text = String::new();
-    for part in template.parts() {
-        match part {
-            Part::Written(part) | Part::Filled { value: part, .. } => text.push_str(part.expose_secret()),
-            Part::Wanted(_) => return None,
-        }
+/// A relative path, as it is found below a folder.
+fn below(folder: &Template, path: Template) -> Template {
+    let mut parts = path.into_parts();
+    if let Some(Part::Written(text)) = parts.first_mut() {
+        let whole = text.expose_secret();
+        let rest = whole.strip_prefix("./").or_else(|| whole.strip_prefix(".\\")).unwrap_or(whole);
+        *text = SecretString::from(format!("{MAIN_SEPARATOR}{rest}"));
     }
-    Some(text)
+    Template::new([folder.parts().to_vec(), parts].concat())
 }

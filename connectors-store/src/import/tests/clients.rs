@@ -20,10 +20,10 @@ fn a_project_file_is_read_with_its_variables_and_relative_paths() {
     assert_eq!(
         read_of(&files[0]),
         [
-            "files: npx -y @modelcontextprotocol/server-filesystem /srv/x/shop/docs ‹EXTRA_FOLDER:-.› | LOG_LEVEL=info \
-             | DB_PASSWORD=‹DB_PASSWORD› | note: what began with `./` or `../` is made absolute",
+            "files: npx -y @modelcontextprotocol/server-filesystem ./docs ‹EXTRA_FOLDER:-.› (in /srv/x/shop) | LOG_LEVEL=info \
+             | DB_PASSWORD=‹DB_PASSWORD›",
             "api: ‹API_BASE_URL:-https://api.example.com›/mcp | Authorization=Bearer «API_KEY=from-the-environment» | X-Team=blue",
-            "old: /srv/x/shop/bin/server | note: what began with `./` or `../` is made absolute",
+            "old: /srv/x/shop/bin/server (in /srv/x/shop)",
         ]
     );
 }
@@ -67,8 +67,8 @@ fn claude_code_has_servers_of_the_user_and_of_each_project() {
                 "claude_code:/u/.claude.json#/srv/x/shop",
                 Some("/srv/x/shop"),
                 lines(&[
-                    "postgres: npx -y @bytebase/dbhub --dsn ‹DSN› | PGPASSWORD=hunter2",
-                    "browser (off): npx @playwright/mcp@latest"
+                    "postgres: npx -y @bytebase/dbhub --dsn ‹DSN› (in /srv/x/shop) | PGPASSWORD=hunter2",
+                    "browser (off): npx @playwright/mcp@latest (in /srv/x/shop)"
                 ])
             ),
         ]
@@ -83,12 +83,11 @@ fn visual_studio_code_asks_for_inputs() {
         [
             "github: https://api.githubcopilot.com/mcp/ | Authorization=Bearer ‹input:github-token›",
             "docs: «workspaceFolder=/srv/x/shop»/tools/docs --region ‹input:region:-eu› --cache «userHome=/u»«/=/»cache \
-             | TOKEN=‹DOCS_TOKEN› | PORT=8080",
-            "dotenv: node server.js | problem: some of its variables are in a file of their own (`envFile`): put them into `env`, \
-             or add it by hand",
+             (in /srv/x/shop) | TOKEN=‹DOCS_TOKEN› | PORT=8080",
+            "dotenv: node server.js (in /srv/x/shop) | problem: some of its variables are in a file of their own (`envFile`): put \
+             them into `env`, or add it by hand",
             "pipe: | problem: its `type` is not one that connectors speak: stdio, http or sse",
-            "picked: ‹command:pickServer› | note: its client starts it in a folder of its own (`cwd`), a connector starts in the \
-             daemon's: what it reads or writes by relative paths it will not find",
+            "picked: ‹command:pickServer› (in /srv/x)",
         ]
     );
     let Some(FoundEndpoint::Http { headers, .. }) = &files[0].connectors[0].endpoint else { panic!() };
@@ -150,9 +149,7 @@ fn codex_names_variables_for_headers_and_hands_others_on() {
             "figma: https://mcp.figma.com/mcp | X-Figma-Region=us-east-1 | X-Trace=‹TRACE_KEY› \
              | Authorization=Bearer ‹FIGMA_OAUTH_TOKEN› | note: its choice of tools is not taken over: enable tools once you have \
              seen them",
-            "off (off): uv run /srv/x/off/server.py | note: its client starts it in a folder of its own (`cwd`), a connector \
-             starts in the daemon's: what it reads or writes by relative paths it will not find | note: what began with `./` or \
-             `../` is made absolute",
+            "off (off): uv run ./server.py (in /srv/x/off)",
             "wrong: | problem: `command` has to be a string",
         ],
     );
@@ -172,5 +169,32 @@ fn goose_has_parts_of_its_own_that_nobody_else_can_use() {
             "remote (off): https://mcp.example.com/mcp | Authorization=Bearer from-the-file | X-Other=‹OTHER›",
             "legacy: http://localhost:8080/sse",
         ],
+    );
+}
+
+#[test]
+fn a_server_is_started_in_the_folder_that_its_client_starts_it_in() {
+    let entry = |members: &str| format!(r#"{{"mcpServers": {{"a": {{{members}}}}}}}"#);
+    for (members, expected) in [
+        (r#""command": "node", "args": ["build/index.js"]"#, "a: node build/index.js (in /srv/x/shop)"),
+        (r#""command": ".venv/bin/python""#, "a: /srv/x/shop/.venv/bin/python (in /srv/x/shop)"),
+        (r#""command": "../bin/x""#, "a: /srv/x/shop/../bin/x (in /srv/x/shop)"),
+        (r#""command": "/bin/x", "cwd": "/srv/y""#, "a: /bin/x (in /srv/y)"),
+        (r#""command": "bin/x", "cwd": "./inner""#, "a: /srv/x/shop/inner/bin/x (in /srv/x/shop/inner)"),
+        (r#""command": "x", "cwd": "${HOME}/y""#, "a: x (in «HOME=/u»/y)"),
+        (r#""command": "${BIN}/x", "cwd": "${DIR}""#, "a: ‹BIN›/x (in ‹DIR›)"),
+        (r#""command": "x", "cwd": " ""#, "a: x (in /srv/x/shop)"),
+    ] {
+        assert_eq!(only(Client::McpJson, &entry(members)), expected);
+    }
+    let of_user = |members: &str| {
+        let files = read(Client::Cursor, Path::new("/u/file"), entry(members).as_bytes(), &machine());
+        read_of(&files[0]).join("\n")
+    };
+    assert_eq!(of_user(r#""command": "bin/x""#), "a: bin/x");
+    assert_eq!(of_user(r#""command": "bin/x", "cwd": "/srv/y""#), "a: /srv/y/bin/x (in /srv/y)");
+    assert_eq!(
+        of_user(r#""command": "x", "cwd": "y""#),
+        "a: x | note: the folder that its client starts it in (`cwd`) is not an absolute path: it starts in the daemon's folder"
     );
 }

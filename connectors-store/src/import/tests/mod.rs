@@ -23,7 +23,7 @@ fn machine() -> Locations {
     })
 }
 
-/// What a file is read as: `name: command args | VARIABLE=value | note: ... | problem: ...`. What is filled in stands between « and »,
+/// What a file is read as: `name: command args (in folder) | VARIABLE=value | note: ... | problem: ...`. What is filled in stands between « and »,
 /// what is wanted between ‹ and ›.
 fn read_of(file: &FoundFile) -> Vec<String> {
     file.connectors.iter().map(line).collect()
@@ -36,9 +36,10 @@ fn line(found: &FoundConnector) -> String {
     };
     match &found.endpoint {
         Some(FoundEndpoint::Http { url, headers }) => line += &format!(" {}{}", text(url), named(headers)),
-        Some(FoundEndpoint::Stdio { command, args, env }) => {
+        Some(FoundEndpoint::Stdio { command, args, env, cwd }) => {
             line += &format!(" {}", text(command));
             args.iter().for_each(|arg| line += &format!(" {}", text(arg)));
+            cwd.iter().for_each(|cwd| line += &format!(" (in {})", text(cwd)));
             line += &named(env);
         }
         None => {}

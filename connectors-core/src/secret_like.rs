@@ -41,11 +41,12 @@ fn is_secret(hint: Hint, whole: &str) -> bool {
 
 /// The name and the value in `--name=value` and in `Name: value`.
 fn inner(value: &str) -> Option<(&str, &str)> {
-    let is_name = |name: &str| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
     let pair = value.split_once('=').filter(|(name, _)| is_name(name));
     pair.or_else(|| value.split_once(':').filter(|(name, value)| is_name(name) && !value.starts_with("//")))
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 fn as_object(value: &str) -> Option<Value> {

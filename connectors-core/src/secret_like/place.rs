@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::looks_secret;
+use super::{is_name, looks_secret};
 
 /// What stands for a secret that is not shown.
 pub const HIDDEN: &str = "…";
@@ -101,12 +101,28 @@ pub fn secret_arguments<T: AsRef<str>>(args: &[T]) -> Vec<bool> {
     args.iter().enumerate().map(is_secret).collect()
 }
 
-/// An argument without the secret in it.
+/// An argument without the secret in it. Whatever is not known to be harmless is hidden as well.
 pub fn hidden_argument(arg: &str) -> String {
+    let is_url = !arg.contains(char::is_whitespace) && url::Url::parse(arg).is_ok_and(|url| url.has_host());
+    if is_url {
+        let SeenUrl { shown, has_user, secret } = see_url(arg);
+        // What stands for a secret says nothing.
+        let is_found = !has_user && secret.is_some() && !looks_secret("", &shown.replace(HIDDEN, "*"));
+        return if is_found { shown } else { HIDDEN.to_owned() };
+    }
     match arg.split_once('=') {
-        Some((name, _)) if !looks_secret("", name) => format!("{name}={HIDDEN}"),
+        Some((name, value)) if names(name, value) => format!("{name}={HIDDEN}"),
         _ => HIDDEN.to_owned(),
     }
+}
+
+/// True for an option or a variable and its value. What merely has an equals sign in it, or at its end, may be all of one secret.
+fn names(name: &str, value: &str) -> bool {
+    let is_padding = value.bytes().all(|byte| byte == b'=');
+    is_name(name)
+        && !is_padding
+        && !looks_secret("", name)
+        && (name.starts_with('-') || looks_secret(name, value))
 }
 
 #[cfg(test)]
@@ -165,7 +181,23 @@ mod tests {
     }
 
     #[test]
-    fn of_a_secret_argument_only_its_name_is_shown() {
-        assert_eq!([hidden_argument("--token=abc"), hidden_argument("abc")], ["--token=…", "…"]);
+    fn of_a_secret_argument_only_its_name_or_the_rest_of_a_url_is_shown() {
+        for (arg, shown) in [
+            ("--token=abc", "--token=…"),
+            ("API_KEY=abc", "API_KEY=…"),
+            ("--url=https://h.test/?token=abc", "--url=…"),
+            ("abc", "…"),
+            (r#"{"apiKey":"c2VjcmV0LXZhbHVl=="}"#, "…"),
+            ("c2VjcmV0LXZhbHVl==", "…"),
+            ("c2VjcmV0LXRva2Vu==", "…"),
+            ("hunter=2", "…"),
+            ("Authorization: Basic dTpwYXNzd29yZA==", "…"),
+            ("https://h.test/d41d8cd98f00b204e9800998ecf8427e/mcp?x=1", "https://h.test/…/mcp?x=1"),
+            ("https://h.test/mcp?token=abc=&x=1", "https://h.test/mcp?token=…&x=1"),
+            ("https://u:hunter2@h.test/mcp?x=1", "…"),
+            ("https://h.test/ --password=hunter2", "…"),
+        ] {
+            assert_eq!(hidden_argument(arg), shown, "{arg}");
+        }
     }
 }

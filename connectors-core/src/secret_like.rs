@@ -18,7 +18,11 @@ pub use self::place::{HIDDEN, SeenUrl, UrlPlace, hidden_argument, secret_argumen
 ///
 /// Nothing is a secret that is empty, a placeholder (`${TOKEN}`), a yes or no, a small number or a path.
 pub fn looks_secret(name: &str, value: &str) -> bool {
-    is_secret(hint(name), value) || inner(value).is_some_and(|(name, value)| is_secret(hint(name), value))
+    let Some((inner_name, inner_value)) = inner(value) else { return is_secret(hint(name), value) };
+    let inner_hint = hint(inner_name);
+    // `--commit=0a1b...` is as random as a secret, and public by its own name where no other says anything.
+    let is_public = hint(name) == Hint::None && inner_hint == Hint::Public && is_name(inner_value);
+    is_secret(if is_public { Hint::Public } else { hint(name) }, value) || is_secret(inner_hint, inner_value)
 }
 
 /// The same for a value in which no other may be named.

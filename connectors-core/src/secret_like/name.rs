@@ -104,8 +104,9 @@ const DESCRIPTIONS: &[&str] = &[
 const PUBLIC: &[&str] = &["public", "publishable"];
 
 /// Last words of names whose values are long and random, and known to others.
-const IDENTIFIERS: &[&str] =
-    &["id", "ids", "uuid", "guid", "hash", "sha", "sha256", "digest", "checksum", "commit", "revision"];
+const IDENTIFIERS: &[&str] = &[
+    "id", "ids", "uuid", "guid", "hash", "sha", "sha256", "digest", "checksum", "commit", "revision", "rev",
+];
 
 /// What `name` says.
 pub(super) fn hint(name: &str) -> Hint {

@@ -1,5 +1,7 @@
 //! Secrets in URLs and arguments: found, and hidden where they are shown.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 
 use super::{is_name, looks_secret};
@@ -91,14 +93,48 @@ fn holds_secret(name: &str, value: &str) -> bool {
 /// For each argument, whether it looks like it holds a secret: by itself, or as the value of the option before it.
 pub fn secret_arguments<T: AsRef<str>>(args: &[T]) -> Vec<bool> {
     let is_secret = |(at, arg): (usize, &T)| {
-        let arg = arg.as_ref();
+        let arg = &*without_commit(arg.as_ref());
         let before = at.checked_sub(1).and_then(|before| args.get(before)).map(AsRef::as_ref);
         let is_option = |before: &&str| before.starts_with('-') && !before.contains('=');
         // An option is not the value of the one before.
         let option = before.filter(is_option).filter(|_| !arg.starts_with('-')).unwrap_or_default();
-        looks_secret(option, arg) || arg.contains("://") && see_url(arg).is_secret()
+        // Whoever reaches a repository by SSH is called so.
+        let is_secret = |url: SeenUrl| url.secret.is_some() || url.has_user && !arg.contains("://git@");
+        looks_secret(option, arg) || arg.contains("://") && is_secret(see_url(arg))
     };
     args.iter().enumerate().map(is_secret).collect()
+}
+
+/// What references to repositories have in them before a commit is named.
+const REPOSITORIES: &[&str] = &[
+    "git+",
+    "git:",
+    "git@",
+    "github:",
+    "gitlab:",
+    "bitbucket:",
+    "github.com/",
+    "gitlab.com/",
+    "bitbucket.org/",
+];
+
+/// A reference to a repository without the commit that it is pinned to, which is as long and random as a secret and public.
+fn without_commit(arg: &str) -> Cow<'_, str> {
+    let is_shorthand = |text: &str| {
+        text.split_once('/').is_some_and(|(owner, repository)| is_name(owner) && is_name(repository))
+    };
+    let is_repository = |text: &str| {
+        text.ends_with(".git") || is_shorthand(text) || REPOSITORIES.iter().any(|known| text.contains(known))
+    };
+    let pinned = arg.match_indices(['@', '#']).find_map(|(at, _)| {
+        let (before, after) = (&arg[..at], &arg[at + 1..]);
+        let end = after.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(after.len());
+        let (commit, rest) = after.split_at(end);
+        let is_commit =
+            matches!(commit.len(), 40 | 64) && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (is_commit && is_repository(before)).then(|| format!("{before}{rest}"))
+    });
+    pinned.map_or(Cow::Borrowed(arg), Cow::Owned)
 }
 
 /// An argument without the secret in it. Whatever is not known to be harmless is hidden as well.
@@ -178,6 +214,39 @@ mod tests {
         assert_eq!(found(&["--token=hunter22hunter", "TOKEN"]), [0, 1]);
         assert_eq!(found(&["--api-key", "--verbose"]), Vec::<usize>::new());
         assert_eq!(found(&["--url", "https://u:p@a.test/", "https://a.test/?x=TOKEN"]), [1, 2]);
+    }
+
+    #[test]
+    fn a_pinned_commit_is_no_secret_and_hides_none() {
+        let commit = "9b1b5a1c3d7e2f48a6b0c9d1e5f3a7b2c4d6e8f0";
+        let is_secret =
+            |arg: &str| secret_arguments(&[arg.replace("COMMIT", commit).replace("TOKEN", TOKEN)])[0];
+        for arg in [
+            "git+https://github.com/o/r@COMMIT",
+            "git+https://git.test/o/r.git@COMMIT#subdirectory=inner",
+            "--from=git+ssh://git@git.test/o/r@COMMIT",
+            "pkg @ git+https://git.test/o/r@COMMIT",
+            "github:o/r#COMMIT",
+            "o/r#COMMIT",
+            "https://github.com/o/r#COMMIT",
+            "git@git.test:o/r.git#COMMIT",
+            "git+https://github.com/o/r@COMMIT9b1b5a1c3d7e2f48a6b0c9d1",
+        ] {
+            assert!(!is_secret(arg), "{arg}");
+        }
+        for arg in [
+            "https://a.test/mcp#COMMIT",
+            "https://COMMIT@github.com/o/r@COMMIT",
+            "git+https://TOKEN@github.com/o/r@COMMIT",
+            "git+ssh://git:hunter2@git.test/o/r@COMMIT",
+            "ssh://someone@git.test/o/r.git@COMMIT",
+            "git+https://github.com/o/r@COMMIT#token=abc",
+            "git+https://github.com/o/r@COMMITabc",
+            "COMMIT",
+            "@COMMIT",
+        ] {
+            assert!(is_secret(arg), "{arg}");
+        }
     }
 
     #[test]

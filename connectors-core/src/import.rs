@@ -19,6 +19,7 @@ pub(crate) use self::fingerprint::fingerprint;
 pub(crate) use self::plan::{Destination, Refusal, plan};
 pub use self::template::{Part, Placeholder, Template};
 pub use self::view::{ImportableConnector, ImportableFile, WantedValue};
+pub use crate::manager::is_set_by_connection;
 use crate::view::ConnectorStatus;
 
 /// Finds the configuration files of other MCP clients.

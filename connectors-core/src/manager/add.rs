@@ -148,6 +148,12 @@ pub(super) fn checked_name(name: &str) -> Result<String, ConnectorError> {
     Ok(name)
 }
 
+/// True for a header that the connection sets itself, whatever a user or a file says.
+pub fn is_set_by_connection(header: &str) -> bool {
+    let lower = header.to_ascii_lowercase();
+    OUR_HEADERS.contains(&lower.as_str()) || lower.starts_with("mcp-")
+}
+
 pub(super) fn check_headers(headers: &[SecretHeader]) -> Result<(), ConnectorError> {
     let invalid = |problem: String| Err(InvalidDefinition { field: "headers", problem }.into());
     let mut seen = std::collections::HashSet::new();
@@ -156,7 +162,7 @@ pub(super) fn check_headers(headers: &[SecretHeader]) -> Result<(), ConnectorErr
         if name.is_empty() || !name.bytes().all(crate::header_params::is_tchar) {
             return invalid(format!("{:?} is not a header name", crate::text::display(name, 60)));
         }
-        if OUR_HEADERS.contains(&lower.as_str()) || lower.starts_with("mcp-") {
+        if is_set_by_connection(&lower) {
             return invalid(format!("the header {name} is set by the connection itself"));
         }
         if is_of_sign_in(name) {

@@ -47,6 +47,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+pub use self::add::is_set_by_connection;
 pub use self::builder::ManagerBuilder;
 use self::cell::{Cell, Command};
 pub use self::request::{CallRequest, CallResult, ConnectorUpdate, NewConnector, NewEndpoint};

@@ -2,7 +2,7 @@
 
 use std::path::{MAIN_SEPARATOR, Path};
 
-use connectors_core::import::{FoundConnector, FoundEndpoint, Part, Template};
+use connectors_core::import::{FoundConnector, FoundEndpoint, Part, Template, is_set_by_connection};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::expand::{Place, Scope, of_variable};
@@ -50,7 +50,7 @@ impl Entry {
         let mut notes = std::mem::take(&mut self.notes);
         let mut found = match self.wire() {
             Ok(Wire::Stdio) => FoundConnector::new(name, self.local(scope, &mut notes)),
-            Ok(Wire::Http) => FoundConnector::new(name, self.remote(scope)),
+            Ok(Wire::Http) => FoundConnector::new(name, self.remote(scope, &mut notes)),
             Err(problem) => FoundConnector::unusable(name, problem),
         };
         found.disabled = disabled;
@@ -80,7 +80,7 @@ impl Entry {
         }
     }
 
-    fn remote(&self, scope: Scope<'_>) -> FoundEndpoint {
+    fn remote(&self, scope: Scope<'_>, notes: &mut Vec<String>) -> FoundEndpoint {
         let own = self.variables(scope);
         let scope = Scope { own: &own, ..scope };
         let expand = |text: &str| scope.expand(text.trim(), Place::Request);
@@ -93,6 +93,11 @@ impl Entry {
             let mut parts = vec![Part::Written(SecretString::from("Bearer "))];
             parts.extend(of_variable(&scope, variable));
             headers.push(("Authorization".to_owned(), Template::new(parts)));
+        }
+        let ours = headers.extract_if(.., |(name, _)| is_set_by_connection(name));
+        let ours: Vec<String> = ours.map(|(name, _)| name).collect();
+        if !ours.is_empty() {
+            notes.push(format!("headers that the connection sets itself are left out: {}", ours.join(", ")));
         }
         FoundEndpoint::Http { url: expand(self.url.as_deref().unwrap_or_default()), headers }
     }
@@ -112,7 +117,7 @@ impl Entry {
                 handed_on: self.handed_on.clone(),
                 ..Entry::default()
             };
-            return direct.remote(scope);
+            return direct.remote(scope, notes);
         }
         let env = self.variables(scope);
         let cwd = self.folder(scope, notes);

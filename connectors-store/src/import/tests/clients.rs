@@ -198,3 +198,17 @@ fn a_server_is_started_in_the_folder_that_its_client_starts_it_in() {
         "a: x | note: the folder that its client starts it in (`cwd`) is not an absolute path: it starts in the daemon's folder"
     );
 }
+
+#[test]
+fn headers_that_the_connection_sets_itself_are_left_out_and_that_is_said() {
+    let headers = r#"{"content-type": "application/json", "Accept": "${A}", "MCP-Protocol-Version": "1", "X-Key": "k"}"#;
+    let note = "note: headers that the connection sets itself are left out: content-type, Accept, MCP-Protocol-Version";
+    let remote = format!(r#"{{"mcpServers": {{"a": {{"url": "https://a.test", "headers": {headers}}}}}}}"#);
+    assert_eq!(only(Client::Cursor, &remote), format!("a: https://a.test | X-Key=k | {note}"));
+    let bridged = r#"{"mcpServers": {"a": {"command": "npx", "args": ["mcp-remote", "https://a.test", "--header", "Accept: x"]}}}"#;
+    let bridged = only(Client::ClaudeDesktop, bridged);
+    assert!(
+        bridged.ends_with("| note: headers that the connection sets itself are left out: Accept"),
+        "{bridged}"
+    );
+}

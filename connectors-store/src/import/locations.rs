@@ -1,5 +1,6 @@
 //! Where the clients keep their settings, on each platform.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,10 @@ use crate::repository;
 
 /// Most profiles of an editor that are looked at.
 const MAX_PROFILES: usize = 100;
+/// Most packages of one application that are looked at.
+const MAX_PACKAGES: usize = 10;
+/// What the package of Claude Desktop is called, with the part that stands for its publisher.
+const CLAUDE_PACKAGE: &str = "Claude_pzs8sxrjxfjjc";
 
 /// A client, or a file that several share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -197,6 +202,7 @@ impl Locations {
         if let Some(config) = self.config() {
             let desktop = config.join("Claude").join("claude_desktop_config.json");
             places.push(file(Client::ClaudeDesktop, desktop));
+            places.extend(self.packages().map(Place::Packages));
             for editor in ["Code", "Code - Insiders", "VSCodium"] {
                 let user = config.join(editor).join("User");
                 places.extend(of_editor(&user).map(Place::File));
@@ -229,6 +235,14 @@ impl Locations {
         }
     }
 
+    /// Where Windows keeps what packaged applications take for the user's own folders.
+    fn packages(&self) -> Option<PathBuf> {
+        let local = || {
+            self.folder("LOCALAPPDATA").or_else(|| Some(self.home.as_ref()?.join("AppData").join("Local")))
+        };
+        (self.platform == Platform::Windows).then(local).flatten().map(|local| local.join("Packages"))
+    }
+
     fn xdg_config(&self) -> Option<PathBuf> {
         self.folder("XDG_CONFIG_HOME").or_else(|| Some(self.home.as_ref()?.join(".config")))
     }
@@ -256,6 +270,8 @@ pub(super) enum Place {
     File(Candidate),
     /// The folder with the profiles of an editor.
     Profiles(PathBuf),
+    /// The folder with the packaged applications of a user, Claude Desktop among them.
+    Packages(PathBuf),
     /// The working directory, and those above it up to the root of its repository; alone where it is in none.
     Project(PathBuf),
 }
@@ -272,6 +288,14 @@ impl Place {
                 profiles.sort();
                 profiles.iter().flat_map(|profile| of_editor(profile)).collect()
             }
+            Self::Packages(folder) => {
+                let Ok(packages) = fs::read_dir(folder) else { return Vec::new() };
+                let names = packages.flatten().map(|entry| entry.file_name());
+                let is_claude = |name: &OsString| name.as_encoded_bytes().starts_with(b"Claude_");
+                let mut names: Vec<OsString> = names.filter(is_claude).take(MAX_PACKAGES).collect();
+                names.sort();
+                names.iter().map(|name| of_package(&folder.join(name))).collect()
+            }
             Self::Project(start) => {
                 let root = repository::root(start).unwrap_or(start);
                 let inside = start.ancestors().take_while(|folder| folder.starts_with(root));
@@ -285,9 +309,16 @@ impl Place {
         match self {
             Self::File(file) => vec![file.clone()],
             Self::Profiles(_) => Vec::new(),
+            Self::Packages(folder) => vec![of_package(&folder.join(CLAUDE_PACKAGE))],
             Self::Project(start) => of_project(start).to_vec(),
         }
     }
+}
+
+/// The file of Claude Desktop where it is a packaged application.
+fn of_package(package: &Path) -> Candidate {
+    let path = package.join("LocalCache").join("Roaming").join("Claude").join("claude_desktop_config.json");
+    Candidate { client: Client::ClaudeDesktop, path, folder: None }
 }
 
 /// The files of one edition of Visual Studio Code, or of one of its profiles.

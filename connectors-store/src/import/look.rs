@@ -67,7 +67,7 @@ impl<'a> Look<'a> {
         }
         let may_hold = |place: &&Place| match place {
             Place::File(_) => false,
-            Place::Profiles(folder) => source.contains(&*folder.to_string_lossy()),
+            Place::Profiles(folder) | Place::Packages(folder) => source.contains(&*folder.to_string_lossy()),
             Place::Project(_) => true,
         };
         for place in places.iter().filter(may_hold) {
@@ -101,6 +101,7 @@ impl<'a> Look<'a> {
         let (client, folder) = match place {
             Place::File(candidate) => return vec![Listed::File(candidate.clone())],
             Place::Profiles(folder) => (Client::VsCode, folder),
+            Place::Packages(folder) => (Client::ClaudeDesktop, folder),
             Place::Project(folder) => (Client::McpJson, folder),
         };
         let to_list = place.clone();

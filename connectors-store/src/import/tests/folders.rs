@@ -166,6 +166,39 @@ async fn claude_code_says_which_servers_of_a_project_are_off() {
 }
 
 #[tokio::test]
+async fn a_packaged_claude_desktop_has_its_file_in_a_folder_of_its_own() {
+    let machine = Machine::new();
+    let local = "own/AppData/Local/Packages";
+    let inner = "LocalCache/Roaming/Claude/claude_desktop_config.json";
+    for path in [
+        "own/AppData/Roaming/Claude/claude_desktop_config.json".to_owned(),
+        format!("{local}/Claude_other/{inner}"),
+        format!("{local}/Claude_pzs8sxrjxfjjc/{inner}"),
+        format!("{local}/Someone_else/{inner}"),
+    ] {
+        machine.write(&path, ONE);
+    }
+    let locations = machine.locations("repository").on(Platform::Windows);
+    let root = machine.0.path().to_str().unwrap().to_owned();
+    let files = ClientFiles::new(locations.clone()).find().await;
+    let paths: Vec<_> = files.iter().map(|file| file.path.replace(&root, "")).collect();
+    assert_eq!(
+        paths,
+        [
+            "/own/AppData/Roaming/Claude/claude_desktop_config.json".to_owned(),
+            format!("/{local}/Claude_other/{inner}"),
+            format!("/{local}/Claude_pzs8sxrjxfjjc/{inner}"),
+        ]
+    );
+    for file in files {
+        let again = ClientFiles::new(locations.clone()).find_one(&file.source).await;
+        assert_eq!(again.map(|again| again.path), Some(file.path));
+    }
+    let on_linux = ClientFiles::new(machine.locations("repository")).find().await;
+    assert_eq!(on_linux.len(), 0);
+}
+
+#[tokio::test]
 async fn a_home_that_is_the_working_directory_is_read_once() {
     let machine = Machine::new();
     machine.write("own/.cursor/mcp.json", ONE);

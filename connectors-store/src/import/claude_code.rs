@@ -12,6 +12,8 @@ use super::{Opened, Read, decode, json, read_file};
 const SERVERS: &str = "mcpServers";
 /// What is switched off of a project's `.mcp.json`.
 const OFF: &str = "disabledMcpjsonServers";
+/// What is switched off in a project, whether the user, the project or its `.mcp.json` defines it.
+const OFF_BY_NAME: &str = "disabledMcpServers";
 
 /// The user's servers, then those of each project, and what is switched off of the projects' own files.
 pub(super) fn read(opened: &Opened<'_>) -> Read {
@@ -23,7 +25,7 @@ pub(super) fn read(opened: &Opened<'_>) -> Read {
     own.connectors = json::servers(&document, SERVERS, opened.scope());
     own.problem = json::problem(&document, SERVERS).map(|problem| FileProblem { problem, position: None });
     let here = opened.locations.working_dir().and_then(|folder| of_project(&document, folder));
-    switch_off(&mut own, &names(here, "disabledMcpServers"));
+    switch_off(&mut own, &names(here, OFF_BY_NAME));
     let mut files = vec![own];
     let projects = document.get("projects").and_then(Value::as_object);
     for (folder, project) in projects.into_iter().flatten() {
@@ -37,11 +39,12 @@ pub(super) fn read(opened: &Opened<'_>) -> Read {
         file.source = format!("{}#{folder}", file.source);
         file.project = Some(folder.clone());
         file.connectors = connectors;
-        switch_off(&mut file, &names(Some(project), "disabledMcpServers"));
+        switch_off(&mut file, &names(Some(project), OFF_BY_NAME));
         files.push(file);
     }
     let off = projects.into_iter().flatten().filter_map(|(folder, project)| {
-        let off = names(Some(project), OFF);
+        // What is switched off while it runs is listed by name alone, wherever it is defined.
+        let off = &names(Some(project), OFF) | &names(Some(project), OFF_BY_NAME);
         (!off.is_empty()).then(|| (folder.clone(), off))
     });
     let off: HashMap<_, _> = off.collect();

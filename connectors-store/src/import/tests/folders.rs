@@ -151,17 +151,17 @@ async fn projects_are_looked_for_up_to_the_root_of_the_repository() {
 #[tokio::test]
 async fn claude_code_says_which_servers_of_a_project_are_off() {
     let machine = Machine::new();
-    let names = ["a", "b", "c", "d"].map(|name| format!(r#""{name}": {{"url": "https://{name}.test"}}"#));
+    let names =
+        ["a", "b", "c", "d", "e"].map(|name| format!(r#""{name}": {{"url": "https://{name}.test"}}"#));
     machine.write("repository/.mcp.json", &format!(r#"{{"mcpServers": {{{}}}}}"#, names.join(",")));
     machine.write("repository/.claude/settings.local.json", r#"{"disabledMcpjsonServers": ["a"]}"#);
     machine.write("own/.claude/settings.json", r#"{"disabledMcpjsonServers": ["b"]}"#);
     let folder = machine.0.path().join("repository");
-    let state =
-        serde_json::json!({"projects": {folder.to_str().unwrap(): {"disabledMcpjsonServers": ["c"]}}});
+    let state = serde_json::json!({"projects": {folder.to_str().unwrap(): {"disabledMcpjsonServers": ["c"], "disabledMcpServers": ["e"]}}});
     machine.write("own/.claude.json", &state.to_string());
     assert_eq!(
         machine.find("repository").await,
-        [found("/repository/.mcp.json", &["a (off)", "b (off)", "c (off)", "d"])]
+        [found("/repository/.mcp.json", &["a (off)", "b (off)", "c (off)", "d", "e (off)"])]
     );
 }
 

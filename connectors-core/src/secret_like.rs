@@ -43,6 +43,11 @@ fn is_secret(hint: Hint, whole: &str) -> bool {
     value::shows_secret(text, hint) || hint.says_secret(text)
 }
 
+/// True for a value that is no secret of its own: a folder, or what separates folders.
+pub(crate) fn is_folder(value: &str) -> bool {
+    value::is_folder(value) || value.chars().count() < 2
+}
+
 /// The name and the value in `--name=value` and in `Name: value`.
 fn inner(value: &str) -> Option<(&str, &str)> {
     let pair = value.split_once('=').filter(|(name, _)| is_name(name));

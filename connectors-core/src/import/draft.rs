@@ -149,6 +149,8 @@ fn see_argument(template: &Template, filled: Rendered, looks: &Looks) -> Value {
 fn see_variable(name: &str, template: &Template, filled: Rendered) -> Variable {
     let is_secret = filled.has_secret
         || filled.is_entered
+        // Whoever keeps a value out of the file has a reason.
+        || filled.is_taken
         || !filled.missing.is_empty()
         || looks_secret(name, filled.text.expose_secret())
         || looks_secret(name, &template.source_text(Defaults::Left));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::secret_like::{HIDDEN, looks_secret};
+use crate::secret_like::{HIDDEN, is_folder, looks_secret};
 
 /// A value as a file gives it. May be a secret, whole or in part, so none of it is ever printed.
 #[derive(Debug, Clone, Default)]
@@ -67,6 +67,8 @@ pub(crate) struct Rendered {
     pub(crate) has_secret: bool,
     /// True if something of it came from the user.
     pub(crate) is_entered: bool,
+    /// True if something of it came from this machine's environment, other than a folder.
+    pub(crate) is_taken: bool,
     /// The names of what is missing.
     pub(crate) missing: Vec<String>,
 }
@@ -143,12 +145,13 @@ impl Template {
 
     pub(crate) fn render(&self, values: &BTreeMap<String, SecretString>) -> Rendered {
         let mut text = String::new();
-        let (mut has_secret, mut is_entered, mut missing) = (false, false, Vec::new());
+        let (mut has_secret, mut is_entered, mut is_taken, mut missing) = (false, false, false, Vec::new());
         for part in &self.0 {
             match part {
                 Part::Written(written) => text.push_str(written.expose_secret()),
                 Part::Filled { name, value } => {
                     has_secret |= looks_secret(name, value.expose_secret());
+                    is_taken |= !is_folder(value.expose_secret());
                     text.push_str(value.expose_secret());
                 }
                 Part::Wanted(wanted) => {
@@ -167,6 +170,6 @@ impl Template {
                 }
             }
         }
-        Rendered { text: SecretString::from(text), has_secret, is_entered, missing }
+        Rendered { text: SecretString::from(text), has_secret, is_entered, is_taken, missing }
     }
 }

@@ -230,7 +230,7 @@ fn nothing_of_what_was_found_can_be_printed() {
 }
 
 #[test]
-fn variables_that_are_secrets_or_were_entered_go_to_the_secret_store() {
+fn variables_that_are_secrets_or_are_not_of_the_file_go_to_the_secret_store() {
     let env = vec![
         ("LOG", text("info")),
         ("GITHUB_TOKEN", text("t")),
@@ -238,6 +238,11 @@ fn variables_that_are_secrets_or_were_entered_go_to_the_secret_store() {
         ("FROM", Template::new(vec![filled("API_TOKEN", "abc")])),
         ("REGION", Template::new(vec![wanted("input:region", false, Some("eu"))])),
         ("OTHER", Template::new(vec![wanted("other", false, Some("eu"))])),
+        ("TAKEN", Template::new(vec![filled("NEUTRAL", "letmein")])),
+        (
+            "CACHE",
+            Template::new(vec![filled("userHome", "/root"), filled("/", "/"), Part::Written("c".into())]),
+        ),
     ];
     let mut found = stdio(vec![text("-y")], env);
     found.disabled = true;
@@ -245,8 +250,8 @@ fn variables_that_are_secrets_or_were_entered_go_to_the_secret_store() {
     let NewEndpoint::Stdio(command) = &new.endpoint else { panic!("{new:?}") };
     let plain: Vec<_> = command.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let secret: Vec<_> = new.secret_env.iter().map(|variable| variable.name.as_str()).collect();
-    assert_eq!(plain, ["LOG=info", "PLAIN=/u", "REGION=eu"]);
-    assert_eq!(secret, ["GITHUB_TOKEN", "FROM", "OTHER"]);
+    assert_eq!(plain, ["CACHE=/root/c", "LOG=info", "PLAIN=/u", "REGION=eu"]);
+    assert_eq!(secret, ["GITHUB_TOKEN", "FROM", "OTHER", "TAKEN"]);
     assert_eq!(
         (new.name.as_str(), new.disabled, command.args.clone()),
         ("local", true, vec!["-y".to_owned()])

@@ -11,8 +11,12 @@ pub(super) enum Hint {
     Secret,
     /// A secret or something about one: a plain word is none.
     Perhaps,
+    /// The same of how somebody signs in: a user and a password are one as well.
+    Auth,
     /// Leads to a secret, by a path or a URL.
     Place,
+    /// Who signs in, perhaps with a password after the name.
+    User,
     /// Nothing, or that it only describes a secret.
     None,
     /// That it is meant to be public.
@@ -51,7 +55,16 @@ const ENDINGS: &[(&str, Hint)] = &[
     ("apikey", Hint::Secret),
 ];
 
-const PERHAPS: &[&str] = &["key", "keys", "auth", "authentication", "private", "session", "signature", "sig"];
+const PERHAPS: &[&str] = &["key", "keys", "private", "session", "signature", "sig"];
+
+const AUTHS: &[&str] = &["auth", "authentication"];
+
+/// Last words of names of users.
+const USERS: &[&str] = &["user", "username", "login", "userinfo", "userpwd"];
+
+/// What a key is of that is a secret. Of another it may be the name of a field.
+const KEYS: &[&str] =
+    &["api", "access", "secret", "private", "app", "account", "encryption", "signing", "master", "session"];
 
 const PLACES: &[&str] =
     &["file", "filename", "path", "dir", "directory", "folder", "url", "uri", "endpoint", "socket", "sock"];
@@ -64,8 +77,6 @@ const DESCRIPTIONS: &[&str] = &[
     "mode",
     "host",
     "port",
-    "user",
-    "username",
     "email",
     "ttl",
     "timeout",
@@ -117,25 +128,29 @@ pub(super) fn hint(name: &str) -> Hint {
         words.iter().find_map(ends).map(|(_, hint)| *hint)
     };
     // `API_KEY`, `x-api-key`, `accessKey`: two words that are one.
-    let is_pair = |pair: &[String]| {
-        pair[1] == "key"
-            && ["api", "access", "secret", "private", "app", "account"].contains(&pair[0].as_str())
-    };
+    let is_pair = |pair: &[String]| pair[1] == "key" && KEYS.contains(&pair[0].as_str());
     let said = if has(PASSWORDS) {
         Hint::Password
     } else if has(SECRETS) || words.windows(2).any(is_pair) {
         Hint::Secret
     } else if let Some(hint) = ending() {
         hint
+    } else if has(AUTHS) {
+        Hint::Auth
     } else if has(PERHAPS) {
         Hint::Perhaps
     } else {
         Hint::None
     };
     let Some(last) = words.last() else { return Hint::None };
+    if said == Hint::None && (has(PUBLIC) || IDENTIFIERS.contains(&last.as_str())) {
+        return Hint::Public;
+    }
+    if USERS.contains(&last.as_str()) {
+        return Hint::User;
+    }
     if said == Hint::None {
-        let is_public = has(PUBLIC) || IDENTIFIERS.contains(&last.as_str());
-        return if is_public { Hint::Public } else { Hint::None };
+        return Hint::None;
     }
     let before = words.len().checked_sub(2).map(|at| words[at].as_str());
     if has(PUBLIC) && said != Hint::Password {
@@ -160,6 +175,11 @@ impl Hint {
                 !value::is_path(text) && !value::is_plain_url(text) && !value::is_short_number(text, 7)
             }
             Self::Perhaps => !value::is_path(text) && !value::is_plain_url(text) && !value::is_plain(text),
+            Self::Auth => value::is_login(text) || Self::Perhaps.says_secret(text),
+            // `node:node` is a user and its group.
+            Self::User => {
+                value::is_login(text) && text.split_once(':').is_some_and(|(name, other)| name != other)
+            }
             Self::Place => {
                 !value::is_path(text)
                     && !value::is_plain_url(text)
@@ -172,9 +192,10 @@ impl Hint {
 
     /// What the names say together, where one value stands under another.
     pub(super) fn or(self, name: &str) -> Self {
-        match hint(name) {
-            Self::None => self,
-            said => said,
+        match (self, hint(name)) {
+            (outer, Self::None) => outer,
+            (outer, Self::User) if outer != Self::None => outer,
+            (_, said) => said,
         }
     }
 }

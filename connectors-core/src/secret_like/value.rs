@@ -136,9 +136,11 @@ pub(super) fn is_nothing(text: &str) -> bool {
     let is_name =
         |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let is_between = |from: &str, to: &str| text.len() > 2 && text.starts_with(from) && text.ends_with(to);
+    // In capitals: a password may begin with a dollar sign.
+    let is_variable = |name: &str| is_name(name) && !name.bytes().any(|byte| byte.is_ascii_lowercase());
     let is_reference = text
         .strip_prefix('$')
-        .is_some_and(|name| is_name(name) && !name.starts_with(|c: char| c.is_ascii_digit()))
+        .is_some_and(|name| is_variable(name) && !name.starts_with(|c: char| c.is_ascii_digit()))
         || text.strip_prefix('%').and_then(|text| text.strip_suffix('%')).is_some_and(is_name);
     let is_to_fill_in = ["your_", "your-", "your "].iter().any(|start| lower.starts_with(start));
     text.bytes().all(|byte| matches!(byte, b'*' | b'x' | b'X' | b'.'))
@@ -166,7 +168,7 @@ fn is_private_key(text: &str) -> bool {
 
 /// `Bearer ...` and `Basic ...`.
 fn has_scheme(text: &str, hint: Hint) -> bool {
-    let is_named = !matches!(hint, Hint::None | Hint::Public);
+    let is_named = !matches!(hint, Hint::None | Hint::Public | Hint::User);
     let mut words = text.split_whitespace().peekable();
     let mut is_first = true;
     while let Some(word) = words.next() {
@@ -260,9 +262,39 @@ fn is_random_run(run: &str) -> bool {
     has_both && changes >= 5 && distinct >= 9
 }
 
-/// True for the path of a file: it begins like one, and no part of it is random.
+/// True for the path of a file, whatever it is called: a slash alone may begin a password.
 pub(super) fn is_path(text: &str) -> bool {
+    let is_file = || text.rfind('/') == Some(0) && text.contains('.') && plain_segments(text) == 1;
+    is_like_path(text) && (!text.starts_with('/') || plain_segments(text) > 1 || is_file())
+}
+
+/// True for a folder, in what is not called a secret.
+pub(super) fn is_folder(text: &str) -> bool {
+    is_like_path(text) && (!text.starts_with('/') || text.len() == 1 || plain_segments(text) > 0)
+}
+
+/// It begins like the path of a file, and no part of it is random.
+fn is_like_path(text: &str) -> bool {
     is_rooted(text) && !runs(text).any(is_random_run)
+}
+
+fn plain_segments(path: &str) -> usize {
+    path.split('/').filter(|segment| !segment.is_empty() && is_plain(segment)).count()
+}
+
+/// True for a user and a password. A small number after the colon is a port, a group or a time.
+pub(super) fn is_login(text: &str) -> bool {
+    let is_user = |user: &str| {
+        !user.is_empty() && user.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@+".contains(&byte))
+    };
+    let is_password = |password: &str| {
+        !password.starts_with("//")
+            && !password.contains(char::is_whitespace)
+            && !is_short_number(password, 5)
+            && !is_nothing(password)
+    };
+    !is_rooted(text)
+        && text.split_once(':').is_some_and(|(user, password)| is_user(user) && is_password(password))
 }
 
 fn is_rooted(text: &str) -> bool {

@@ -24,11 +24,15 @@ pub(super) fn read(opened: &Opened<'_>) -> Read {
     let mut own = opened.file();
     own.connectors = json::servers(&document, SERVERS, opened.scope());
     own.problem = json::problem(&document, SERVERS).map(|problem| FileProblem { problem, position: None });
-    let here = opened.locations.working_dir().and_then(|folder| of_project(&document, folder));
-    switch_off(&mut own, &names(here, OFF_BY_NAME));
-    let mut files = vec![own];
     let projects = document.get("projects").and_then(Value::as_object);
-    for (folder, project) in projects.into_iter().flatten() {
+    let projects = || projects.into_iter().flatten();
+    let key = |folder: &str| opened.locations.folder_key(folder);
+    let here = opened.locations.working_dir().and_then(Path::to_str).map(key);
+    for (_, project) in projects().filter(|(folder, _)| Some(key(folder)) == here) {
+        switch_off(&mut own, &names(Some(project), OFF_BY_NAME));
+    }
+    let mut files = vec![own];
+    for (folder, project) in projects() {
         let scope =
             Scope { folder: Some(Path::new(folder)).filter(|folder| folder.is_absolute()), ..opened.scope() };
         let connectors = json::servers(project, SERVERS, scope);
@@ -42,12 +46,13 @@ pub(super) fn read(opened: &Opened<'_>) -> Read {
         switch_off(&mut file, &names(Some(project), OFF_BY_NAME));
         files.push(file);
     }
-    let off = projects.into_iter().flatten().filter_map(|(folder, project)| {
+    let mut off: HashMap<String, HashSet<String>> = HashMap::new();
+    for (folder, project) in projects() {
+        let of_folder = off.entry(key(folder)).or_default();
         // What is switched off while it runs is listed by name alone, wherever it is defined.
-        let off = &names(Some(project), OFF) | &names(Some(project), OFF_BY_NAME);
-        (!off.is_empty()).then(|| (folder.clone(), off))
-    });
-    let off: HashMap<_, _> = off.collect();
+        of_folder.extend(names(Some(project), OFF));
+        of_folder.extend(names(Some(project), OFF_BY_NAME));
+    }
     Read { files, off }
 }
 
@@ -55,10 +60,6 @@ pub(super) fn read(opened: &Opened<'_>) -> Read {
 pub(super) fn switched_off_by(settings: &Path) -> HashSet<String> {
     let document = || decode::jsonc(&read_file(settings).ok()??).ok();
     names(document().as_ref(), OFF)
-}
-
-fn of_project<'a>(document: &'a Value, folder: &Path) -> Option<&'a Value> {
-    document.get("projects")?.get(folder.to_str()?)
 }
 
 fn names(value: Option<&Value>, member: &str) -> HashSet<String> {

@@ -178,6 +178,14 @@ impl Locations {
         (self.variables)(name)
     }
 
+    /// What all spellings of a folder have in common: on Windows one occurs as `C:\x`, `C:/x` and `c:\x`.
+    pub(super) fn folder_key(&self, folder: &str) -> String {
+        match self.platform {
+            Platform::Windows => folder.replace('\\', "/").to_lowercase(),
+            Platform::Linux | Platform::MacOs => folder.to_owned(),
+        }
+    }
+
     /// Every place with files that may be there, the user's own before those of the project. Looks at none.
     pub(super) fn places(&self) -> Vec<Place> {
         let mut places = self.of_user();

@@ -168,8 +168,8 @@ impl<'a> Look<'a> {
         let of_user = join(self.claude_state(), self.claude_settings());
         let ((shared, local), (state, settings)) = join(of_project, of_user).await;
         let nothing = HashSet::new();
-        let state =
-            state.map(|read| folder.to_str().and_then(|folder| read.off.get(folder)).unwrap_or(&nothing));
+        let key = folder.to_str().map(|folder| self.locations.folder_key(folder));
+        let state = state.map(|read| key.as_ref().and_then(|key| read.off.get(key)).unwrap_or(&nothing));
         for off in [state, settings, shared.as_ref(), local.as_ref()] {
             match off {
                 Some(off) => claude_code::switch_off(file, off),

@@ -70,7 +70,7 @@ impl ImportSource for ClientFiles {
 #[derive(Debug, Default)]
 struct Read {
     files: Vec<FoundFile>,
-    /// What Claude Code has switched off of the `.mcp.json` of each project, by its folder.
+    /// What Claude Code has switched off of the `.mcp.json` of each project, by the key of its folder.
     off: HashMap<String, HashSet<String>>,
 }
 

@@ -166,6 +166,33 @@ async fn claude_code_says_which_servers_of_a_project_are_off() {
 }
 
 #[tokio::test]
+async fn one_folder_is_spelled_in_several_ways_on_windows() {
+    let machine = Machine::new();
+    let names = ["a", "b", "c"].map(|name| format!(r#""{name}": {{"url": "https://{name}.test"}}"#));
+    let servers = format!(r#""mcpServers": {{{}}}"#, names.join(","));
+    machine.write("repository/.mcp.json", &format!("{{{servers}}}"));
+    let folder = machine.0.path().join("repository").to_str().unwrap().to_owned();
+    let (other, shouted) = (folder.replace('/', "\\"), folder.to_uppercase());
+    let projects =
+        serde_json::json!({other: {"disabledMcpServers": ["a"]}, shouted: {"disabledMcpjsonServers": ["b"]}});
+    machine.write("own/.claude.json", &format!(r#"{{{servers}, "projects": {projects}}}"#));
+    let off = async |platform| {
+        let files = ClientFiles::new(machine.locations("repository").on(platform)).find().await;
+        let names = |file: &FoundFile| {
+            let off = file.connectors.iter().filter(|found| found.disabled);
+            off.map(|found| found.name.clone()).collect::<Vec<_>>()
+        };
+        files.iter().map(|file| (file.client, names(file))).collect::<Vec<_>>()
+    };
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        off(Platform::Windows).await,
+        [("claude_code", names(&["a"])), ("mcp_json", names(&["a", "b"]))]
+    );
+    assert_eq!(off(Platform::Linux).await, [("claude_code", names(&[])), ("mcp_json", names(&[]))]);
+}
+
+#[tokio::test]
 async fn a_packaged_claude_desktop_has_its_file_in_a_folder_of_its_own() {
     let machine = Machine::new();
     let local = "own/AppData/Local/Packages";

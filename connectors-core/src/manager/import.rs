@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use secrecy::{ExposeSecret, SecretString};
+
 use super::cell::Cell;
 use super::shared::Shared;
 use super::{ConnectorManager, to_the_end};
@@ -12,7 +14,7 @@ use crate::import::{
     Destination, FoundConnector, FoundFile, ImportOutcome, ImportRequest, ImportableFile, SkippedImport,
     fingerprint, plan, shown_name,
 };
-use crate::manager::NewEndpoint;
+use crate::manager::{NewConnector, NewEndpoint};
 use crate::names::Slug;
 use crate::transport::InvalidDefinition;
 
@@ -20,6 +22,34 @@ use crate::transport::InvalidDefinition;
 pub(super) struct Imported {
     pub(super) cells: Vec<Arc<Cell>>,
     pub(super) skipped: Vec<SkippedImport>,
+}
+
+/// Headers and variables of an entry. Where they differ, two entries of one file that lead to the same place are meant to be
+/// two, as for two accounts.
+struct Account(Vec<(String, SecretString)>);
+
+impl Account {
+    fn of(new: &NewConnector) -> Self {
+        let own: Vec<(String, SecretString)> = match &new.endpoint {
+            NewEndpoint::Http { headers, .. } => {
+                headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect()
+            }
+            NewEndpoint::Stdio(stdio) => {
+                stdio.env.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect()
+            }
+        };
+        let secret = new.secret_env.iter().map(|variable| (variable.name.clone(), variable.value.clone()));
+        Self(own.into_iter().chain(secret).collect())
+    }
+}
+
+impl PartialEq for Account {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |((name, value), (other, others)): (&(String, SecretString), &(String, SecretString))| {
+            name == other && value.expose_secret() == others.expose_secret()
+        };
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(same)
+    }
 }
 
 impl ConnectorManager {
@@ -50,7 +80,7 @@ impl Shared {
             Some(imports) => imports.find().await,
             None => Vec::new(),
         };
-        let existing = |found: &FoundConnector| self.leading_to(&Destination::of(found)?);
+        let existing = |found: &FoundConnector| self.leading_to(&Destination::of(found)?, &[]);
         files.iter().map(|file| ImportableFile::of(file, existing)).collect()
     }
 
@@ -58,11 +88,12 @@ impl Shared {
     pub(super) async fn import(self: Arc<Self>, request: ImportRequest) -> Result<Imported, ConnectorError> {
         let file = self.source(&request.source).await?;
         let mut imported = Imported { cells: Vec::new(), skipped: Vec::new() };
+        let mut beside = Vec::new();
         let wanted = |found: &FoundConnector| {
             request.names.as_ref().is_none_or(|names| names.contains(&shown_name(&found.name)))
         };
         for found in file.connectors.iter().filter(|found| wanted(found)) {
-            match self.take_over(found, &request).await {
+            match self.take_over(found, &request, &mut beside).await {
                 Ok(cell) => imported.cells.push(cell),
                 Err(reason) => imported.skipped.push(SkippedImport { name: shown_name(&found.name), reason }),
             }
@@ -76,11 +107,12 @@ impl Shared {
         Ok(imported)
     }
 
-    /// One entry. What keeps it from being taken over is for the user to read.
+    /// One entry, `beside` those that have been taken over with it. What keeps it from being taken over is for the user to read.
     async fn take_over(
         self: &Arc<Self>,
         found: &FoundConnector,
         request: &ImportRequest,
+        beside: &mut Vec<(Arc<Cell>, Account)>,
     ) -> Result<Arc<Cell>, String> {
         // As long as nobody has seen it, it is nobody's wish.
         let is_seen = |hashes: &BTreeMap<String, String>| {
@@ -95,13 +127,18 @@ impl Shared {
             NewEndpoint::Http { url, .. } => Destination::url(url),
             NewEndpoint::Stdio(stdio) => Destination::command(stdio),
         };
-        if let Some(slug) = self.leading_to(&destination).filter(|_| !request.again) {
+        let account = Account::of(&new);
+        let others = beside.iter().filter(|(_, other)| *other != account);
+        let others: Vec<_> = others.map(|(cell, _)| Arc::clone(cell)).collect();
+        if let Some(slug) = self.leading_to(&destination, &others).filter(|_| !request.again) {
             return Err(format!("the connector `{slug}` leads to the same place"));
         }
-        Arc::clone(self).create(new).await.map_err(|error| match error.remedy() {
+        let cell = Arc::clone(self).create(new).await.map_err(|error| match error.remedy() {
             Some(remedy) => format!("{error}; {remedy}"),
             None => error.to_string(),
-        })
+        })?;
+        beside.push((Arc::clone(&cell), account));
+        Ok(cell)
     }
 
     async fn source(&self, source: &str) -> Result<FoundFile, ConnectorError> {
@@ -121,13 +158,14 @@ impl Shared {
         }
     }
 
-    /// The connector that leads to this place.
-    fn leading_to(&self, destination: &Destination) -> Option<Slug> {
+    /// The connector that leads to this place, if it is none of `but`.
+    fn leading_to(&self, destination: &Destination, but: &[Arc<Cell>]) -> Option<Slug> {
         let leads_there = |definition: &ConnectorDefinition| match &definition.stdio {
             None => Destination::url(&definition.url) == *destination,
             Some(stdio) => Destination::command(stdio) == *destination,
         };
         let cells = self.cells.load();
-        cells.iter().find(|cell| leads_there(&cell.definition.load())).map(|cell| cell.slug.clone())
+        let mut others = cells.iter().filter(|cell| !but.iter().any(|own| Arc::ptr_eq(own, cell)));
+        others.find(|cell| leads_there(&cell.definition.load())).map(|cell| cell.slug.clone())
     }
 }

@@ -229,3 +229,17 @@ async fn an_import_reads_its_own_source_alone() {
     let outcome = manager.import(ImportRequest::new("cursor:/p")).await.unwrap();
     assert_eq!(outcome.imported.iter().map(|status| status.slug.as_str()).collect::<Vec<_>>(), ["one"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn two_accounts_at_one_place_in_one_file_become_two_connectors() {
+    let (host, tools, files) = (Host::new(), Tools::new(&["a"]), Files::default());
+    host.serve("http://one", &tools.server);
+    files.set(vec![http("Work", "http://one", "k1"), http("Home", "http://one", "k2")]);
+    let manager = manager(&host, &files).await;
+    let outcome = manager.import(ImportRequest::new("cursor:/p")).await.unwrap();
+    let slugs: Vec<_> = outcome.imported.iter().map(|status| status.slug.to_string()).collect();
+    assert_eq!((slugs, skipped(&outcome)), (vec!["work".to_owned(), "home".to_owned()], vec![]));
+    assert_eq!(host.secrets(&Slug::verbatim("home")).await, ["X-Key=k2"]);
+    let again = manager.import(ImportRequest::new("cursor:/p")).await.unwrap();
+    assert_eq!(again.skipped.len(), 2);
+}

@@ -68,7 +68,9 @@ pub(super) fn draft(found: &FoundConnector, values: &BTreeMap<String, SecretStri
             if url.is_secret {
                 plain_secrets.push("URL".to_owned());
             }
-            let headers = headers.iter().map(|(name, value)| (name.clone(), render(value).text)).collect();
+            let headers = headers.iter().map(|(name, value)| (name, render(value)));
+            let headers = headers.filter(|(_, filled)| !filled.is_left_out);
+            let headers = headers.map(|(name, filled)| (name.clone(), filled.text)).collect();
             Some(DraftEndpoint::Http { url, headers })
         }
         Some(FoundEndpoint::Stdio { command, args, env, cwd }) => {
@@ -80,7 +82,9 @@ pub(super) fn draft(found: &FoundConnector, values: &BTreeMap<String, SecretStri
             let args = see_arguments(args, filled);
             let secret = args.iter().enumerate().filter(|(_, arg)| arg.is_secret);
             plain_secrets.extend(secret.map(|(at, _)| format!("argument {}", at + 1)));
-            let env = env.iter().map(|(name, value)| see_variable(name, value, render(value))).collect();
+            let env = env.iter().map(|(name, value)| (name, value, render(value)));
+            let env = env.filter(|(_, _, filled)| !filled.is_left_out);
+            let env = env.map(|(name, value, filled)| see_variable(name, value, filled)).collect();
             let cwd = cwd.as_ref().map(|cwd| see_alone(cwd, render(cwd)));
             if cwd.as_ref().is_some_and(|cwd| cwd.is_secret) {
                 plain_secrets.push("folder".to_owned());

@@ -72,11 +72,12 @@ impl Content {
                     self.text(name);
                     self.text(value.expose_secret());
                 }
-                Part::Wanted(Placeholder { name, description, secret, default }) => {
+                Part::Wanted(Placeholder { name, description, secret, default, optional }) => {
                     self.number(2);
                     self.text(name);
                     self.optional(description.as_deref());
                     self.number(usize::from(*secret));
+                    self.number(usize::from(*optional));
                     self.optional(default.as_ref().map(ExposeSecret::expose_secret));
                 }
             }

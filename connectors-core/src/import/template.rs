@@ -37,6 +37,8 @@ pub struct Placeholder {
     pub secret: bool,
     /// What stands there unless the user says otherwise.
     pub default: Option<SecretString>,
+    /// True if the header or the variable is left out where nothing stands there.
+    pub optional: bool,
 }
 
 impl Placeholder {
@@ -69,6 +71,8 @@ pub(crate) struct Rendered {
     pub(crate) is_entered: bool,
     /// True if something of it came from this machine's environment, other than a folder.
     pub(crate) is_taken: bool,
+    /// True if it is to be left out, since nothing stands where something may.
+    pub(crate) is_left_out: bool,
     /// The names of what is missing.
     pub(crate) missing: Vec<String>,
 }
@@ -145,7 +149,8 @@ impl Template {
 
     pub(crate) fn render(&self, values: &BTreeMap<String, SecretString>) -> Rendered {
         let mut text = String::new();
-        let (mut has_secret, mut is_entered, mut is_taken, mut missing) = (false, false, false, Vec::new());
+        let (mut has_secret, mut is_entered, mut is_taken) = (false, false, false);
+        let (mut is_left_out, mut missing) = (false, Vec::new());
         for part in &self.0 {
             match part {
                 Part::Written(written) => text.push_str(written.expose_secret()),
@@ -161,6 +166,8 @@ impl Template {
                     if let Some(value) = entered.or(wanted.default.as_ref()) {
                         has_secret |= looks_secret(&wanted.name, value.expose_secret());
                         text.push_str(value.expose_secret());
+                    } else if wanted.optional {
+                        is_left_out = true;
                     } else {
                         missing.push(wanted.name.clone());
                         text.push_str("${");
@@ -170,6 +177,6 @@ impl Template {
                 }
             }
         }
-        Rendered { text: SecretString::from(text), has_secret, is_entered, is_taken, missing }
+        Rendered { text: SecretString::from(text), has_secret, is_entered, is_taken, is_left_out, missing }
     }
 }

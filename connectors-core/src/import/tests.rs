@@ -12,7 +12,17 @@ fn wanted(name: &str, secret: bool, default: Option<&str>) -> Part {
         description: Some(format!("The\u{202e} {name}")),
         secret,
         default,
+        optional: false,
     })
+}
+
+/// A place of something that is left out where nobody gives it.
+fn optional(name: &str) -> Template {
+    Template::new(vec![Part::Wanted(Placeholder {
+        name: name.into(),
+        optional: true,
+        ..Placeholder::default()
+    })])
 }
 
 fn filled(name: &str, value: &str) -> Part {
@@ -255,6 +265,25 @@ fn variables_that_are_secrets_or_are_not_of_the_file_go_to_the_secret_store() {
     assert_eq!(
         (new.name.as_str(), new.disabled, command.args.clone()),
         ("local", true, vec!["-y".to_owned()])
+    );
+}
+
+#[test]
+fn what_may_be_missing_is_left_out_unless_it_is_given() {
+    let found = http(text("https://a.test"), vec![("X-Trace", optional("TRACE")), ("X", text("k"))]);
+    let headers = |values: &[(&str, &str)]| {
+        let new = plan(&found, &entered(values), false).unwrap();
+        let NewEndpoint::Http { headers, .. } = new.endpoint else { panic!("not HTTP") };
+        headers.into_iter().map(|header| header.name).collect::<Vec<_>>()
+    };
+    assert_eq!([headers(&[]), headers(&[("TRACE", "t")])], [vec!["X"], vec!["X-Trace", "X"]]);
+    assert_eq!(shown(found)["wanted"], json!([{"name": "TRACE", "optional": true}]));
+    let local = stdio(vec![], vec![("KEY", optional("KEY"))]);
+    let count = |values: &[(&str, &str)]| plan(&local, &entered(values), false).unwrap().secret_env.len();
+    assert_eq!([count(&[]), count(&[("KEY", "k")])], [0, 1]);
+    assert_ne!(
+        fingerprint(&local),
+        fingerprint(&stdio(vec![], vec![("KEY", Template::new(vec![wanted("KEY", false, None)]))]))
     );
 }
 

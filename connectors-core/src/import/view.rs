@@ -103,7 +103,7 @@ pub struct WantedValue {
     /// What the file says of it. Untrusted, made fit for display.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// True if it may be left out: the file has a value of its own.
+    /// True if it may be left out: the file has a value of its own, or the client does without it as well.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
 }
@@ -210,7 +210,7 @@ fn wanted(found: &FoundConnector) -> Vec<WantedValue> {
             wanted.push(WantedValue {
                 name: placeholder.name.clone(),
                 description: placeholder.description.as_deref().map(|text| display(text, MAX_TEXT)),
-                optional: placeholder.default.is_some(),
+                optional: placeholder.default.is_some() || placeholder.optional,
             });
         }
     }

@@ -46,6 +46,7 @@ fn entry(name: &str, fields: Fields<'_>) -> Result<Entry, String> {
         args: fields.list("args")?,
         env: fields.pairs("env")?,
         handed_on: handed_on(fields)?,
+        leaves_out_unset: true,
         cwd: fields.text("cwd")?,
         url: fields.text("url")?,
         headers,

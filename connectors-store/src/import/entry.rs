@@ -19,6 +19,8 @@ pub(super) struct Entry {
     pub(super) env: Vec<(String, String)>,
     /// Names of variables that are handed on from the client's environment.
     pub(super) handed_on: Vec<String>,
+    /// True if the client does without those of them, and of `header_variables`, that are not set.
+    pub(super) leaves_out_unset: bool,
     /// The folder that the command is started in.
     pub(super) cwd: Option<String>,
     /// True if variables come from a file besides.
@@ -87,7 +89,7 @@ impl Entry {
         let mut headers: Vec<(String, Template)> =
             self.headers.iter().map(|(name, value)| (name.clone(), expand(value))).collect();
         for (header, variable) in &self.header_variables {
-            headers.push((header.clone(), Template::new(of_variable(&scope, variable))));
+            headers.push((header.clone(), self.of_environment(&scope, variable)));
         }
         if let Some(variable) = &self.bearer_variable {
             let mut parts = vec![Part::Written(SecretString::from("Bearer "))];
@@ -154,8 +156,19 @@ impl Entry {
         let set = self.env.iter().map(|(name, value)| (name.clone(), scope.expand(value, Place::Program)));
         let is_set = |name: &String| self.env.iter().any(|(set, _)| set == name);
         let handed_on = self.handed_on.iter().filter(|name| !is_set(name));
-        let handed_on = handed_on.map(|name| (name.clone(), Template::new(of_variable(&scope, name))));
+        let handed_on = handed_on.map(|name| (name.clone(), self.of_environment(&scope, name)));
         set.chain(handed_on).collect()
+    }
+
+    /// The value of a variable of the client's environment.
+    fn of_environment(&self, scope: &Scope<'_>, variable: &str) -> Template {
+        let mut parts = of_variable(scope, variable);
+        for part in &mut parts {
+            if let Part::Wanted(wanted) = part {
+                wanted.optional = self.leaves_out_unset;
+            }
+        }
+        Template::new(parts)
     }
 }
 

@@ -144,9 +144,9 @@ fn codex_names_variables_for_headers_and_hands_others_on() {
         Client::Codex,
         include_bytes!("files/codex_config.toml"),
         &[
-            "context7: npx -y @upstash/context7-mcp | MY_ENV_VAR=MY_ENV_VALUE | CONTEXT7_KEY=‹CONTEXT7_KEY› \
-             | LOCAL_ONLY=‹LOCAL_ONLY›",
-            "figma: https://mcp.figma.com/mcp | X-Figma-Region=us-east-1 | X-Trace=‹TRACE_KEY› \
+            "context7: npx -y @upstash/context7-mcp | MY_ENV_VAR=MY_ENV_VALUE | CONTEXT7_KEY=‹CONTEXT7_KEY?› \
+             | LOCAL_ONLY=‹LOCAL_ONLY?›",
+            "figma: https://mcp.figma.com/mcp | X-Figma-Region=us-east-1 | X-Trace=‹TRACE_KEY?› \
              | Authorization=Bearer ‹FIGMA_OAUTH_TOKEN› | note: its choice of tools is not taken over: enable tools once you have \
              seen them",
             "off (off): uv run ./server.py (in /srv/x/off)",

@@ -24,7 +24,7 @@ fn machine() -> Locations {
 }
 
 /// What a file is read as: `name: command args (in folder) | VARIABLE=value | note: ... | problem: ...`. What is filled in stands between « and »,
-/// what is wanted between ‹ and ›.
+/// what is wanted between ‹ and ›, with a question mark if it may be missing.
 fn read_of(file: &FoundFile) -> Vec<String> {
     file.connectors.iter().map(line).collect()
 }
@@ -55,7 +55,8 @@ fn text(template: &Template) -> String {
         Part::Filled { name, value } => format!("«{name}={}»", value.expose_secret()),
         Part::Wanted(wanted) => {
             let default = wanted.default.as_ref().map(|default| format!(":-{}", default.expose_secret()));
-            format!("‹{}{}›", wanted.name, default.unwrap_or_default())
+            let optional = if wanted.optional { "?" } else { "" };
+            format!("‹{}{optional}{}›", wanted.name, default.unwrap_or_default())
         }
     };
     template.parts().iter().map(part).collect()

@@ -92,6 +92,8 @@ impl Scope<'_> {
     fn named(&self, name: &str, place: Place) -> Option<Vec<Part>> {
         let is_fit =
             |name: &str| !name.is_empty() && name.len() <= MAX_NAME && !name.contains(char::is_control);
+        // goose has white space there.
+        let name = if self.syntax == Syntax::Dollar { name.trim() } else { name };
         let is_editor = self.syntax == Syntax::Editor;
         if let Some(variable) = name.strip_prefix("env:").filter(|_| is_editor || place == Place::Request) {
             return is_fit(variable).then(|| self.variable(variable, None));

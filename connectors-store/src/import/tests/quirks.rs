@@ -124,6 +124,8 @@ fn places_are_filled_in_as_the_client_does() {
         (Syntax::Editor, Place::Program, "${input:unknown}", "‹input:unknown›"),
         (Syntax::Editor, Place::Program, "${env:a\u{7}}", "${env:a\u{7}}"),
         (Syntax::Dollar, Place::Request, "$API_KEY-${NO}", "«API_KEY=from-the-environment»-‹NO›"),
+        (Syntax::Dollar, Place::Request, "${ API_KEY }-x", "«API_KEY=from-the-environment»-x"),
+        (Syntax::Braces, Place::Request, "${ API_KEY }", "${ API_KEY }"),
         (Syntax::Dollar, Place::Program, "$API_KEY ${API_KEY}", "$API_KEY ${API_KEY}"),
         (Syntax::Dollar, Place::Request, "$5", "$5"),
     ] {

@@ -224,6 +224,8 @@ impl Locations {
                 let path = home.join(".codeium").join(edition).join("mcp_config.json");
                 places.push(file(Client::Windsurf, path));
             }
+            // Of the plugins for other editors.
+            places.push(file(Client::Windsurf, home.join(".codeium").join("mcp_config.json")));
         }
         let codex = self.folder("CODEX_HOME").or_else(|| Some(self.home.as_ref()?.join(".codex")));
         places.extend(codex.map(|folder| file(Client::Codex, folder.join("config.toml"))));

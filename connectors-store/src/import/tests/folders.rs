@@ -70,6 +70,18 @@ fn each_platform_has_its_folders() {
 }
 
 #[test]
+fn windsurf_has_editions_and_plugins() {
+    assert_eq!(
+        paths(&Locations::new("/u", "/w").on(Platform::MacOs), Client::Windsurf),
+        [
+            "/u/.codeium/windsurf/mcp_config.json",
+            "/u/.codeium/windsurf-next/mcp_config.json",
+            "/u/.codeium/mcp_config.json",
+        ]
+    );
+}
+
+#[test]
 #[cfg(unix)]
 fn the_environment_moves_folders_and_a_relative_one_is_ignored() {
     let moved = |platform| {

@@ -211,11 +211,10 @@ impl Locations {
             let desktop = config.join("Claude").join("claude_desktop_config.json");
             places.push(file(Client::ClaudeDesktop, desktop));
             places.extend(self.packages().map(Place::Packages));
-            for editor in ["Code", "Code - Insiders", "VSCodium"] {
-                let user = config.join(editor).join("User");
-                places.extend(of_editor(&user).map(Place::File));
-                places.push(Place::Profiles(user.join("profiles")));
-            }
+        }
+        for user in self.editors() {
+            places.extend(of_editor(&user).map(Place::File));
+            places.push(Place::Profiles(user.join("profiles")));
         }
         places.extend(self.claude_state().map(|path| file(Client::ClaudeCode, path)));
         if let Some(home) = &self.home {
@@ -243,6 +242,26 @@ impl Locations {
                 self.folder("APPDATA").or_else(|| Some(home?.join("AppData").join("Roaming")))
             }
         }
+    }
+
+    /// The folders of the user's settings of each edition of Visual Studio Code.
+    fn editors(&self) -> Vec<PathBuf> {
+        let editions = ["Code", "Code - Insiders", "VSCodium", "Code - OSS"];
+        let mut editors: Vec<PathBuf> =
+            self.config().iter().flat_map(|config| editions.map(|edition| config.join(edition))).collect();
+        if let Some(home) = &self.home {
+            if self.platform == Platform::Linux {
+                let flatpaks = [("com.visualstudio.code", "Code"), ("com.vscodium.codium", "VSCodium")];
+                let of_flatpak = |(application, edition)| {
+                    home.join(".var/app").join(application).join("config").join(edition)
+                };
+                editors.extend(flatpaks.map(of_flatpak));
+            }
+            // What runs here for an editor elsewhere.
+            let servers = [".vscode-server", ".vscode-server-insiders", ".vscodium-server"];
+            editors.extend(servers.map(|server| home.join(server).join("data")));
+        }
+        editors.into_iter().map(|editor| editor.join("User")).collect()
     }
 
     /// Where Windows keeps what packaged applications take for the user's own folders.

@@ -93,6 +93,9 @@ fn visual_studio_code_asks_for_inputs() {
     let Some(FoundEndpoint::Http { headers, .. }) = &files[0].connectors[0].endpoint else { panic!() };
     let Part::Wanted(token) = &headers[0].1.parts()[1] else { panic!() };
     assert_eq!((token.secret, token.description.as_deref()), (true, Some("GitHub token")));
+    let Some(FoundEndpoint::Stdio { args, .. }) = &files[0].connectors[1].endpoint else { panic!() };
+    let Part::Wanted(region) = &args[1].parts()[0] else { panic!() };
+    assert_eq!(region.description.as_deref(), Some("Region (one of: eu, us)"));
 }
 
 #[test]
@@ -103,6 +106,9 @@ fn the_settings_of_visual_studio_code_may_hold_servers() {
         only(Client::VsCodeSettings, r#"{"mcp.servers": {"a": {"url": "https://a.test"}}}"#),
         "a: https://a.test"
     );
+    let dotted = r#"{"mcp": {"discovery": true}, "mcp.servers": {"a": {"url": "${input:u}"}},
+        "mcp.inputs": [{"id": "u", "default": "https://a.test", "options": ["https://a.test"]}]}"#;
+    assert_eq!(only(Client::VsCodeSettings, dotted), "a: ‹input:u:-https://a.test›");
     assert!(
         files(Client::VsCodeSettings, r#"{"editor.fontSize": 14, "mcp": {"discovery": true}}"#).is_empty()
     );

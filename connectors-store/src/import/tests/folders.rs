@@ -64,6 +64,12 @@ fn each_platform_has_its_folders() {
         [
             "/u/.config/Code - Insiders/User/mcp.json",
             "/u/.config/VSCodium/User/mcp.json",
+            "/u/.config/Code - OSS/User/mcp.json",
+            "/u/.var/app/com.visualstudio.code/config/Code/User/mcp.json",
+            "/u/.var/app/com.vscodium.codium/config/VSCodium/User/mcp.json",
+            "/u/.vscode-server/data/User/mcp.json",
+            "/u/.vscode-server-insiders/data/User/mcp.json",
+            "/u/.vscodium-server/data/User/mcp.json",
             "/w/.vscode/mcp.json"
         ]
     );

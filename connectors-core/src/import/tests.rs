@@ -1,7 +1,9 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::manager::NewEndpoint;
+use crate::secret_like::{HIDDEN, secret_arguments, see_url};
 
 const TOKEN: &str = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
 
@@ -329,4 +331,55 @@ fn a_secret_stays_in_a_url_or_an_argument_only_where_the_user_insists() {
     let user = http(text("https://u:hunter2@a.test/mcp"), vec![]);
     assert_eq!(plan(&user, &BTreeMap::new(), true).err(), Some(Refusal::UserInUrl));
     assert_eq!(shown(user)["url"], "https://…@a.test/mcp");
+}
+
+/// What arguments and URLs are made of, in any order.
+fn odd_text() -> impl Strategy<Value = String> {
+    let pieces = [
+        "--",
+        "token",
+        "api_key",
+        "id",
+        "x",
+        "=",
+        "==",
+        ":",
+        "/",
+        "?",
+        "&",
+        "@",
+        "#",
+        " ",
+        "\"",
+        "{",
+        "}",
+        "${A}",
+        "https://",
+        "git+",
+        "h.test",
+        "hunter2",
+        TOKEN,
+        "9b1b5a1c3d7e2f48a6b0c9d1e5f3a7b2c4d6e8f0",
+        "K7mDeNG1bPxRfiCY2zEk",
+        "-----BEGIN ",
+        "Bearer ",
+        "password",
+    ];
+    proptest::collection::vec(proptest::sample::select(pieces.to_vec()), 0..9)
+        .prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_is_shown_looks_like_a_secret(args in proptest::collection::vec(odd_text(), 0..4), url in odd_text()) {
+        let plain = |text: &Value| text.as_str().unwrap().replace(HIDDEN, "*");
+        let local = shown(stdio(args.iter().map(|arg| text(arg)).collect(), vec![]));
+        let seen: Vec<String> = local["args"].as_array().into_iter().flatten().map(plain).collect();
+        for (at, is_secret) in secret_arguments(&seen).into_iter().enumerate() {
+            // The option before it may speak of a value whose name alone is left.
+            prop_assert!(!(is_secret && secret_arguments(&seen[at..=at])[0]), "{args:?} {local}");
+        }
+        let remote = shown(http(text(&url), vec![]));
+        prop_assert_eq!(see_url(&plain(&remote["url"])).secret, None, "{}", url);
+    }
 }

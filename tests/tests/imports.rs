@@ -237,3 +237,61 @@ async fn a_malformed_file_is_reported_with_its_place_and_the_others_are_shown() 
     let (_, shown) = source(&session, "windsurf").await;
     assert_eq!(shown["connectors"][0]["url"], "https://a.test");
 }
+
+#[tokio::test]
+async fn neither_the_log_nor_an_event_holds_what_an_import_has_read() {
+    const PLAIN: &str = "hunter2hunter2hunter2";
+    let server = Script::modern().with_tools([Tool::echo()]).requiring_header("x-api-key", HEADER).start();
+    let home = TempHome::new();
+    let local = json!({"command": env!("CARGO_BIN_EXE_mcp-stdio-server"),
+        "args": [StdioScript::modern(&["echo"]).argument()],
+        "env": {"GITHUB_TOKEN": VARIABLE, "NEUTRAL": "${env:IMPORTED_KEY}"}});
+    let servers = json!({
+        "local": local,
+        "remote": {"url": server.url(), "headers": {"X-Api-Key": HEADER}},
+        // The server knows nobody by this key.
+        "stranger": {"url": format!("{}?stranger", server.url()), "headers": {"X-Api-Key": "${input:key}"}},
+        "unreachable": {"url": "http://127.0.0.1:9/mcp", "headers": {"X-Api-Key": "${env:IMPORTED_KEY}"}},
+        "refused": {"url": format!("https://a.test/mcp?token={PLAIN}"), "headers": {"A": HEADER}},
+        "wrong": {"url": "https://a.test/mcp", "headers": {"A": format!("{HEADER}\u{e9}")}},
+        "last": {"url": "http://127.0.0.1:9/last", "disabled": true}
+    });
+    write(&home, ".cursor/mcp.json", &json!({"mcpServers": servers}).to_string());
+    // One that breaks off within a secret.
+    write(&home, ".codex/config.toml", &format!("[mcp_servers.a]\nbearer_token = \"{PLAIN}\nurl = 1\n"));
+    let daemon = daemon()
+        .with_vault()
+        .with_variable("IMPORTED_KEY", ENVIRONMENT)
+        .with_variable("RUST_LOG", "trace")
+        .start(&home)
+        .await;
+    let session = Session::open(&daemon).await;
+    let watcher = daemon.client().await;
+    let mut events = watcher.subscribe().await;
+    let (source, shown) = source(&session, "cursor").await;
+    let values = json!({"source": source, "values": {"input:key": ENTERED}});
+    let outcome = session.must("connectors.import", values).await;
+    assert_eq!(
+        members(outcome["imported"].as_array().expect("an array"), "slug"),
+        ["local", "remote", "stranger", "unreachable", "last"]
+    );
+    assert_eq!(members(outcome["skipped"].as_array().expect("an array"), "name"), ["refused", "wrong"]);
+    session.ready("local").await;
+    session.ready("remote").await;
+    for slug in ["stranger", "unreachable"] {
+        session.until(slug, "refused", |status| status["last_error"].is_string()).await;
+    }
+    session.must("connectors.remove", json!({"slug": "last"})).await;
+    let mut told = vec![shown, outcome, json!(session.list().await)];
+    while !told.last().is_some_and(|event| event["removed"] == true) {
+        told.push(events.next().await);
+    }
+    drop(session);
+    let log = daemon.stop().await;
+    assert!(log.contains("TRACE"), "nothing was logged at trace level");
+    for secret in [HEADER, VARIABLE, ENTERED, ENVIRONMENT, PLAIN] {
+        assert_eq!(log.lines().find(|line| line.contains(secret)), None, "the log holds a secret");
+        let holds = |value: &&Value| value.to_string().contains(secret);
+        assert_eq!(told.iter().find(holds), None, "what was told holds a secret");
+    }
+}

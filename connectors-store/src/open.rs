@@ -4,10 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use connectors_core::{CredentialError, CredentialStore, MemoryCredentialStore};
+use connectors_core::{ConfigStore, CredentialError, CredentialStore, MemoryCredentialStore};
 
 #[cfg(feature = "keychain")]
 use crate::keychain::KeychainStore;
+use crate::manifest::ManifestStore;
 use crate::paths::Paths;
 use crate::secrets::keeper::{Condition, Keeper};
 use crate::secrets::{Opening, Reason, SecretPlace, Secrets};
@@ -105,7 +106,7 @@ pub async fn open_credentials(
 ) -> Result<OpenedCredentials, CredentialError> {
     let opening = opening(paths);
     match choice {
-        SecretsChoice::Auto => auto(opening).await,
+        SecretsChoice::Auto => auto(opening, &ManifestStore::new(paths.manifest())).await,
         SecretsChoice::Keychain => chosen(opening, SecretPlace::Keychain).await,
         SecretsChoice::Vault => chosen(opening, SecretPlace::Vault).await,
         SecretsChoice::Memory => Ok(memory(", as chosen: they are gone when this process ends")),
@@ -166,31 +167,42 @@ async fn settle(
     Ok(OpenedCredentials { store, notice: status.notice, warning: status.warning, secrets })
 }
 
-pub(crate) async fn auto(opening: Opening) -> Result<OpenedCredentials, CredentialError> {
+/// `config` names the secrets that ought to be somewhere.
+pub(crate) async fn auto(
+    opening: Opening,
+    config: &impl ConfigStore,
+) -> Result<OpenedCredentials, CredentialError> {
     match opening.moved_to() {
         Ok(Some(place)) if opening.keeper(place).is_ok() => {
             let reason = Reason { why: ", where they were moved to".to_owned(), ..Reason::default() };
             settle(opening, place, reason, None).await
         }
-        _ => choose_between(opening).await,
+        _ => choose_between(opening, config).await,
     }
 }
 
 #[cfg(feature = "keychain")]
-async fn choose_between(opening: Opening) -> Result<OpenedCredentials, CredentialError> {
+async fn choose_between(
+    opening: Opening,
+    config: &impl ConfigStore,
+) -> Result<OpenedCredentials, CredentialError> {
     let keychain = opening.keeper(SecretPlace::Keychain)?.prove().await;
     match choose(&keychain, vault_counts(&opening)) {
         Chosen::Keychain(besides) => {
-            let reason = Reason { besides: besides.to_owned(), ..Reason::default() };
+            let reason =
+                Reason { besides: besides.to_owned(), warning: !besides.is_empty(), ..Reason::default() };
             settle(opening, SecretPlace::Keychain, reason, Some(keychain)).await
         }
-        Chosen::Vault(why) => fallback(opening, &why).await,
+        Chosen::Vault(why) => fallback(opening, &why, config).await,
     }
 }
 
 #[cfg(not(feature = "keychain"))]
-async fn choose_between(opening: Opening) -> Result<OpenedCredentials, CredentialError> {
-    fallback(opening, "this build has no keychain").await
+async fn choose_between(
+    opening: Opening,
+    config: &impl ConfigStore,
+) -> Result<OpenedCredentials, CredentialError> {
+    fallback(opening, "this build has no keychain", config).await
 }
 
 /// What `auto` comes to.
@@ -207,7 +219,7 @@ enum Chosen {
 fn choose(keychain: &Condition, vault_counts: bool) -> Chosen {
     match (&keychain.problem, vault_counts) {
         (None, true) => Chosen::Keychain(
-            "There is a vault too, which is not used; start with `--secrets vault` to use it.",
+            "There is a vault with secrets too, which is not used; start with `--secrets vault` to use it.",
         ),
         (None, false) => Chosen::Keychain(""),
         // A new vault would make the secrets in a locked keychain look lost, and split them over two places.
@@ -228,13 +240,34 @@ fn vault_counts(_: &Opening) -> bool {
 
 /// What `auto` takes where there is no keychain to use, and why there is none.
 #[cfg(feature = "vault")]
-async fn fallback(opening: Opening, why: &str) -> Result<OpenedCredentials, CredentialError> {
-    let reason = Reason { why: format!(", because {why}"), ..Reason::default() };
+async fn fallback(
+    opening: Opening,
+    why: &str,
+    config: &impl ConfigStore,
+) -> Result<OpenedCredentials, CredentialError> {
+    let mut reason = Reason { why: format!(", because {why}"), ..Reason::default() };
+    if !opening.vault_holds_secrets() && names_secrets(config).await {
+        // They were written at a start that found a keychain.
+        reason.besides = "The vault holds none of the secrets that connectors.json names: they may be in the keychain. Start \
+                          where that can be reached, or with `--secrets keychain`, to use them."
+            .to_owned();
+        reason.warning = true;
+    }
     settle(opening, SecretPlace::Vault, reason, None).await
 }
 
+/// True if secrets were kept for one of the connectors. What is wrong with a manifest that cannot be read is told elsewhere.
+#[cfg(feature = "vault")]
+async fn names_secrets(config: &impl ConfigStore) -> bool {
+    let names = |definition: &connectors_core::ConnectorDefinition| {
+        let secret_env = definition.stdio.as_ref().is_some_and(|stdio| !stdio.secret_env.is_empty());
+        secret_env || !definition.secret_headers.is_empty() || definition.oauth.is_some()
+    };
+    config.load().await.is_ok_and(|definitions| definitions.iter().any(names))
+}
+
 #[cfg(not(feature = "vault"))]
-async fn fallback(_: Opening, why: &str) -> Result<OpenedCredentials, CredentialError> {
+async fn fallback(_: Opening, why: &str, _: &impl ConfigStore) -> Result<OpenedCredentials, CredentialError> {
     Ok(memory(&format!(" and gone when this process ends, because {why}, and this build has no vault")))
 }
 

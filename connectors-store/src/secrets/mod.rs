@@ -311,6 +311,12 @@ impl Opening {
         Ok(marker.filter(|marker| marker.moves > 0).map(|marker| marker.kept_in))
     }
 
+    /// True if the vault holds secrets, or cannot be read.
+    #[cfg(feature = "vault")]
+    pub(crate) fn vault_holds_secrets(&self) -> bool {
+        self.vault.holds_secrets()
+    }
+
     /// True if the vault holds secrets, other than the copies of a move there that was begun and did not come to be.
     #[cfg(all(feature = "keychain", feature = "vault"))]
     pub(crate) fn vault_counts(&self) -> bool {

@@ -79,7 +79,6 @@ impl VaultStore {
     }
 
     /// True if there is a vault with secrets in it, or one that cannot be read. No key is needed, and none derived.
-    #[cfg(feature = "keychain")]
     pub(crate) fn holds_secrets(&self) -> bool {
         match self.file.sealed(&self.file.path) {
             Ok(sealed) => sealed.is_some_and(|sealed| !sealed.is_empty()),

@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tempfile::NamedTempFile;
+
 use crate::faults::{Step, reached};
 use crate::lock::FileLock;
 
@@ -28,17 +30,8 @@ pub(crate) fn replace_if(
     keep_previous: bool,
     is_current: impl Fn() -> bool,
 ) -> io::Result<bool> {
-    let folder = folder_of(target);
-    let opened_folder = open_folder(folder)?;
-    let mut temporary = tempfile::Builder::new()
-        .prefix(&temporary_prefix(target))
-        .suffix(TEMPORARY_SUFFIX)
-        .tempfile_in(folder)?;
-    reached(target, Step::Created)?;
-    temporary.write_all(contents)?;
-    reached(target, Step::Written)?;
-    temporary.as_file().sync_all()?;
-    reached(target, Step::Synced)?;
+    let opened_folder = open_folder(folder_of(target))?;
+    let temporary = write_beside(target, contents)?;
     if !is_current() {
         return Ok(false);
     }
@@ -58,6 +51,40 @@ pub(crate) fn replace_if(
     }
     let _ = reached(target, Step::Durable);
     Ok(true)
+}
+
+/// Writes `contents` to `target` (mode 0600), durably, unless there is such a file: that is left as it is. Its folder has to
+/// exist, and the caller holds its lock.
+///
+/// # Errors
+///
+/// Also where only the folder could not be synchronised: for what must not be relied on before it is durable.
+#[cfg(feature = "vault")]
+pub(crate) fn create(target: &Path, contents: &[u8]) -> io::Result<()> {
+    let opened_folder = open_folder(folder_of(target))?;
+    match write_beside(target, contents)?.persist_noclobber(target) {
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => return Err(error.error),
+        _ => {}
+    }
+    reached(target, Step::Renamed)?;
+    if let Some(folder) = opened_folder {
+        folder.sync_all()?;
+    }
+    reached(target, Step::Durable)
+}
+
+/// A temporary file that holds `contents`, on the disk, by a name that [`leftovers`] finds.
+fn write_beside(target: &Path, contents: &[u8]) -> io::Result<NamedTempFile> {
+    let mut temporary = tempfile::Builder::new()
+        .prefix(&temporary_prefix(target))
+        .suffix(TEMPORARY_SUFFIX)
+        .tempfile_in(folder_of(target))?;
+    reached(target, Step::Created)?;
+    temporary.write_all(contents)?;
+    reached(target, Step::Written)?;
+    temporary.as_file().sync_all()?;
+    reached(target, Step::Synced)?;
+    Ok(temporary)
 }
 
 /// Removes, once, the temporary files of processes that died while they wrote a file.
@@ -129,13 +156,24 @@ pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links"))
 }
 
-/// Creates the folder of `path`, readable by its owner alone, if it is missing.
+/// Creates the folder of `path`, readable by its owner alone, if it is missing, and durably: a file that is synchronised in it is
+/// not lost with it.
 pub(crate) fn create_folder_of(path: &Path) -> io::Result<()> {
+    let folder = folder_of(path);
+    let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder_of(path))
+    builder.create(folder)?;
+    for created in missing.into_iter().rev() {
+        if let Err(error) =
+            open_folder(folder_of(created)).and_then(|above| above.map_or(Ok(()), |it| it.sync_all()))
+        {
+            tracing::debug!(%error, folder = %created.display(), "a new folder could not be synchronised to disk");
+        }
+    }
+    Ok(())
 }
 
 /// `path` with `suffix` appended to its file name.
@@ -184,8 +222,11 @@ fn back_up(target: &Path) -> io::Result<()> {
     remove_if_there(&link)?;
     match fs::hard_link(target, &link) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        // Some file systems have no hard links.
-        Err(_) => drop(fs::copy(target, &link)?),
+        // Some file systems have no hard links. What is there is not given up for a copy that is not on the disk.
+        Err(_) => {
+            fs::copy(target, &link)?;
+            File::options().write(true).open(&link)?.sync_all()?;
+        }
         Ok(()) => {}
     }
     reached(target, Step::Linked)?;

@@ -149,6 +149,42 @@ pub(crate) fn survives_every_fault(subject: &Subject) {
     }
 }
 
+/// The same of a file that is made once: whole or not at all, and no temporary file is left once somebody has looked for it.
+/// `read` gives 3 where there is one.
+#[cfg(feature = "vault")]
+pub(crate) fn never_replaced_survives_every_fault(subject: &Subject) {
+    let steps = STEPS.iter().enumerate();
+    for (index, &(step, is_in_place)) in
+        steps.filter(|(_, (step, _))| !matches!(step, Step::Linked | Step::BackedUp))
+    {
+        for fault in [Fault::Fail, Fault::Die] {
+            let at = format!("{fault:?} at {step:?}");
+            let folder = tempfile::tempdir().unwrap();
+            let folder = folder.path();
+            let file = (subject.file)(folder);
+            match fault {
+                Fault::Fail => {
+                    inject(&file, Some((step, fault)));
+                    (subject.write)(folder, 3).unwrap_err();
+                    inject(&file, None);
+                }
+                Fault::Die => {
+                    killed(subject, folder, index);
+                    assert!(is_in_place || !temporary_files(&file).is_empty(), "{at}: too early");
+                    let lock = (subject.lock)(folder);
+                    assert!(FileLock::try_acquire(&lock).unwrap().is_some(), "{at}: still locked");
+                }
+            }
+            assert_eq!((subject.read)(folder), if is_in_place { 3 } else { 0 }, "{at}");
+            assert_eq!(temporary_files(&file), [""; 0], "{at}");
+            let before = fs::read(&file).ok();
+            (subject.write)(folder, 3).unwrap();
+            assert_eq!((subject.read)(folder), 3, "{at}");
+            assert!(before.is_none_or(|before| before == fs::read(&file).unwrap()), "{at}: made anew");
+        }
+    }
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
 }

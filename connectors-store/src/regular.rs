@@ -17,9 +17,9 @@ pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
     Ok((content.len() as u64 <= limit).then_some(content))
 }
 
-/// Opens a regular file. What it is is asked of the open file: between a look at its path and opening it, another can be put
+/// Opens a regular file, whose reader waits for the disk alone. What it is is asked of the open file: between a look at its path and opening it, another can be put
 /// there.
-fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -128,14 +129,51 @@ impl TokenFile {
     }
 }
 
+/// What the temporary files begin and end with that become a token file.
+const TEMPORARY: (&str, &str) = (".auth-token.", ".tmp");
+
+/// Held by whoever writes a token, so that nobody takes what is being written for a leftover.
+const LOCK: &str = ".auth-token.lock";
+
 fn write(path: &Path, token: &Token) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     create_private(folder)?;
+    // Released when its file is closed. Written is without it, too, where there is none to be had.
+    let lock = lock(&folder.join(LOCK));
+    match &lock {
+        Ok(_) => remove_leftovers(folder)?,
+        Err(error) => tracing::debug!(%error, "leftover temporary files are not looked for"),
+    }
+    let (prefix, suffix) = TEMPORARY;
     // Created with mode 0600 where there are modes.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let mut file = tempfile::Builder::new().prefix(prefix).suffix(suffix).tempfile_in(folder)?;
     file.write_all(token.expose().as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(path)?;
+    Ok(())
+}
+
+fn lock(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// Removes the temporary files of processes that died while they wrote a token. The caller holds the lock.
+fn remove_leftovers(folder: &Path) -> io::Result<()> {
+    let (prefix, suffix) = TEMPORARY;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_leftover =
+            entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix) && name.ends_with(suffix));
+        if is_leftover {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
     Ok(())
 }
 
@@ -214,6 +252,37 @@ mod tests {
         TokenFile::write(path.clone(), &theirs).unwrap();
         file.remove(&ours);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), theirs.expose());
+    }
+
+    #[test]
+    fn what_a_process_has_left_that_died_while_it_wrote_a_token_is_removed_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join(FOLDER);
+        std::fs::create_dir(&folder).unwrap();
+        for name in [".auth-token.x1Y2.tmp", ".auth-token.note", "other.tmp"] {
+            std::fs::write(folder.join(name), "token").unwrap();
+        }
+        TokenFile::write(folder.join(FILE), &Token::generate()).unwrap();
+        let entries = std::fs::read_dir(&folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".auth-token.lock", ".auth-token.note", "auth-token", "other.tmp"]);
+    }
+
+    #[test]
+    fn processes_that_start_at_once_all_write_their_token() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(FOLDER).join(FILE);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..25 {
+                        TokenFile::write(path.clone(), &Token::generate()).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(std::fs::read(&path).unwrap().len(), 43);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::flaw::Flaw;
 use super::key_file::KeyFile;
+use crate::atomic;
 use crate::paths::Paths;
 
 /// What deriving a key from a passphrase costs.
@@ -104,6 +105,7 @@ impl KeyRing {
                 path: paths.key_file.clone(),
                 state_root: paths.state_root.clone(),
                 provided: paths.key_is_provided,
+                sweep: atomic::Sweep::default(),
             },
             cost,
             ignores_passphrase: AtomicBool::new(false),

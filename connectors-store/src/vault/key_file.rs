@@ -1,8 +1,8 @@
 //! The file that a vault's key is in.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
@@ -11,6 +11,8 @@ use zeroize::Zeroizing;
 use super::flaw::Flaw;
 use super::key::{Key, fill_random};
 use crate::atomic;
+use crate::lock::{FileLock, PATIENCE};
+use crate::regular;
 
 /// What a key file begins with.
 const PREFIX: &str = "connectors-vault-key-1:";
@@ -26,6 +28,7 @@ pub(super) struct KeyFile {
     pub(super) state_root: PathBuf,
     /// True if the service manager provides it, and guards it: neither created nor checked.
     pub(super) provided: bool,
+    pub(super) sweep: atomic::Sweep,
 }
 
 impl KeyFile {
@@ -40,14 +43,17 @@ impl KeyFile {
         if self.provided {
             return Err(self.unusable(&io::ErrorKind::NotFound.into()));
         }
-        create(&self.path).map_err(|error| self.unusable(&error))?;
+        self.create().map_err(|error| self.unusable(&error))?;
         // Another process may have been faster: its key is the one then.
         self.read()?.ok_or_else(|| self.unusable(&io::ErrorKind::NotFound.into()))
     }
 
     /// The key; `None` if there is no such file.
     pub(super) fn read(&self) -> Result<Option<Key>, Flaw> {
-        let file = match File::open(&self.path) {
+        if !self.provided {
+            self.sweep.before_reading(&self.path, &self.lock());
+        }
+        let file = match regular::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.unusable(&error)),
@@ -107,29 +113,61 @@ impl KeyFile {
     fn unusable(&self, error: &io::Error) -> Flaw {
         Flaw::Key(format!("its key file {} cannot be used: {error}", self.path.display()))
     }
+
+    /// Writes a new key whole or not at all, unless there is one.
+    fn create(&self) -> io::Result<()> {
+        let mut key = Zeroizing::new([0_u8; 32]);
+        fill_random(&mut *key)?;
+        let mut text = Zeroizing::new(String::with_capacity(128));
+        text.push_str(PREFIX);
+        BASE64.encode_string(*key, &mut text);
+        text.push('\n');
+
+        atomic::create_folder_of(&self.path)?;
+        let _lock = FileLock::acquire(&self.lock(), PATIENCE)?;
+        self.sweep.under_lock(&self.path);
+        // A vault whose key is lost in a crash would be lost with it.
+        atomic::create(&self.path, text.as_bytes())
+    }
+
+    fn lock(&self) -> PathBuf {
+        atomic::beside(&self.path, ".lock")
+    }
 }
 
-/// Writes a new key whole or not at all, unless there is one.
-fn create(path: &Path) -> io::Result<()> {
-    let mut key = Zeroizing::new([0_u8; 32]);
-    fill_random(&mut *key)?;
-    let mut text = Zeroizing::new(String::with_capacity(128));
-    text.push_str(PREFIX);
-    BASE64.encode_string(*key, &mut text);
-    text.push('\n');
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
 
-    atomic::create_folder_of(path)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-    temporary.write_all(text.as_bytes())?;
-    temporary.as_file().sync_all()?;
-    match temporary.persist_noclobber(path) {
-        Ok(_) => {}
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error.error),
+    use super::*;
+    use crate::faults::injected::{Subject, die, never_replaced_survives_every_fault};
+
+    fn key_file(folder: &Path) -> KeyFile {
+        KeyFile {
+            path: (SUBJECT.file)(folder),
+            state_root: folder.join("state"),
+            provided: false,
+            sweep: atomic::Sweep::default(),
+        }
     }
-    // A vault whose key is lost in a crash would be lost with it.
-    #[cfg(unix)]
-    File::open(folder)?.sync_all()?;
-    Ok(())
+
+    const SUBJECT: Subject = Subject {
+        file: |folder| folder.join("config").join("vault.key"),
+        lock: |folder| folder.join("config").join("vault.key.lock"),
+        write: |folder, _| key_file(folder).read_or_create().map(drop).map_err(|flaw| flaw.to_string()),
+        read: |folder| key_file(folder).read().unwrap().map_or(0, |_| 3),
+        keeps_previous: false,
+        child: "vault::key_file::tests::writer",
+    };
+
+    #[test]
+    #[ignore = "run by another test, as a process that dies"]
+    fn writer() {
+        die(&SUBJECT);
+    }
+
+    #[test]
+    fn a_key_file_survives_every_fault() {
+        never_replaced_survives_every_fault(&SUBJECT);
+    }
 }

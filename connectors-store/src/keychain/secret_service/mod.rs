@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use connectors_core::CredentialError;
 use secrecy::{ExposeSecret, SecretString};
-use secret_service::{EncryptionType, Error, Item, SecretService};
+use secret_service::{EncryptionType, Error, Item, SearchItemsResult, SecretService};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use zbus::zvariant::OwnedObjectPath;
@@ -104,7 +104,8 @@ impl SecretServiceBackend {
         }
     }
 
-    /// The entry's items: one, unless another program has made more, or none.
+    /// The entry's items: one, unless another program has made more, or none. Without an account those of all entries, in every
+    /// collection: what is missing from that list would be taken for deleted.
     async fn find<'s>(
         &self,
         session: &'s Arc<Session>,
@@ -115,19 +116,27 @@ impl SecretServiceBackend {
             attributes.extend(account.map(|account| ("username", account)));
             session.search_items(attributes)
         };
+        let is_enough = |found: &SearchItemsResult<Item<'_>>| {
+            found.locked.is_empty() || (account.is_some() && !found.unlocked.is_empty())
+        };
         let found = search().await?;
-        if !found.unlocked.is_empty() {
+        if !found.unlocked.is_empty() && is_enough(&found) {
             return Ok(in_order(found.unlocked));
         }
         // A locked collection shows its items as locked, or does not show them at all.
-        let locked = match found.locked.first() {
-            Some(item) => Some(collection_of(item)?),
-            None => locked_default(session).await?,
-        };
-        let Some(locked) = locked else { return Ok(Vec::new()) };
-        self.unlock(session, locked).await?;
+        let mut locked = found.locked.iter().map(collection_of).collect::<Result<Vec<_>, _>>()?;
+        locked.dedup();
+        if locked.is_empty() {
+            locked.extend(locked_default(session).await?);
+        }
+        if locked.is_empty() {
+            return Ok(Vec::new());
+        }
+        for collection in locked {
+            self.unlock(session, collection).await?;
+        }
         let found = search().await?;
-        if found.unlocked.is_empty() && !found.locked.is_empty() {
+        if !is_enough(&found) {
             return Err(Error::Locked.into());
         }
         Ok(in_order(found.unlocked))

@@ -32,6 +32,8 @@ pub(super) enum Answer {
 pub(super) struct State {
     pub(super) default_collection: Option<&'static str>,
     pub(super) locked: bool,
+    /// A collection that is locked though the rest is not.
+    pub(super) locked_too: Option<&'static str>,
     pub(super) answer: Answer,
     pub(super) prompts: usize,
     pub(super) connections: usize,
@@ -95,8 +97,8 @@ impl FakeService {
                     .server(Guid::generate())?
                     .p2p()
                     .serve_at(SERVICE, Service(fake.clone()))?
-                    .serve_at(LOGIN, Collection(fake.clone()))?
-                    .serve_at(SESSION, Collection(fake.clone()))?
+                    .serve_at(LOGIN, Collection(fake.clone(), LOGIN))?
+                    .serve_at(SESSION, Collection(fake.clone(), SESSION))?
                     .serve_at(PROMPT, Prompt(fake.clone()))?;
                 // All the items that there will ever be, since adding one while others are in use can deadlock zbus.
                 for item in
@@ -119,6 +121,11 @@ impl FakeService {
 }
 
 impl State {
+    /// True if the collection or item at `path` is locked.
+    fn is_locked(&self, path: &str) -> bool {
+        self.locked || self.locked_too.is_some_and(|collection| path.starts_with(collection))
+    }
+
     fn add(&mut self, item: ItemState) -> String {
         self.created += 1;
         assert!(self.created <= MAX_ITEMS, "the fake has no room for another item");
@@ -150,30 +157,30 @@ impl Service {
         &self,
         attributes: HashMap<String, String>,
     ) -> (Vec<OwnedObjectPath>, Vec<OwnedObjectPath>) {
-        let (found, locked): (Vec<_>, _) = {
-            let state = self.0.state();
-            let matches = |item: &ItemState| {
-                attributes.iter().all(|(name, value)| item.attributes.get(name) == Some(value))
-            };
-            let found = state.items.iter().filter(|(_, item)| matches(item));
-            (found.map(|(item, _)| item.clone()).collect(), state.locked)
+        let state = self.0.state();
+        let matches = |item: &ItemState| {
+            attributes.iter().all(|(name, value)| item.attributes.get(name) == Some(value))
         };
-        let found = found.iter().map(|item| path(item)).collect();
-        if locked { (Vec::new(), found) } else { (found, Vec::new()) }
+        let found = state.items.iter().filter(|(_, item)| matches(item)).map(|(item, _)| path(item));
+        found.partition(|item| !state.is_locked(item.as_str()))
     }
 
     fn unlock(&self, objects: Vec<OwnedObjectPath>) -> (Vec<OwnedObjectPath>, OwnedObjectPath) {
-        if self.0.state().locked { (Vec::new(), path(PROMPT)) } else { (objects, path("/")) }
+        let state = self.0.state();
+        match objects.iter().any(|object| state.is_locked(object.as_str())) {
+            true => (Vec::new(), path(PROMPT)),
+            false => (objects, path("/")),
+        }
     }
 }
 
-struct Collection(FakeService);
+struct Collection(FakeService, &'static str);
 
 #[zbus::interface(name = "org.freedesktop.Secret.Collection")]
 impl Collection {
     #[zbus(property)]
     fn locked(&self) -> bool {
-        self.0.state().locked
+        self.0.state().is_locked(self.1)
     }
 
     fn create_item(
@@ -202,7 +209,7 @@ impl Item {
 impl Item {
     #[zbus(property)]
     fn locked(&self) -> bool {
-        self.0.state().locked
+        self.0.state().is_locked(&self.1)
     }
 
     #[zbus(property)]
@@ -238,7 +245,7 @@ impl Prompt {
                 Answer::Waits => return,
                 Answer::Dismisses => true,
                 Answer::Unlocks => {
-                    state.locked = false;
+                    (state.locked, state.locked_too) = (false, None);
                     false
                 }
             }

@@ -15,7 +15,7 @@ use super::chunks::Limits;
 use super::native::NativeBackend;
 use super::secret_service::SecretServiceBackend;
 use super::*;
-use fake_service::{Answer, FakeService, SESSION};
+use fake_service::{Answer, FakeService, LOGIN, SESSION};
 
 const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(150);
@@ -132,7 +132,7 @@ async fn a_probe_tells_the_states_of_a_keychain_apart_and_leaves_nothing() {
     let reason = "the Secret Service has no default keyring".to_owned();
     assert_eq!(store.probe(LONG).await, KeychainState::Missing { reason });
 
-    fake.state().default_collection = Some(fake_service::LOGIN);
+    fake.state().default_collection = Some(LOGIN);
     fake.state().locked = true;
     assert_eq!(store.probe(LONG).await, KeychainState::Locked);
     assert_eq!(fake.state().prompts, 0, "a probe has asked the user");
@@ -148,6 +148,33 @@ async fn a_locked_keychain_is_unlocked_by_the_user_and_then_answers() {
     let store = on_fake(&fake, &folder);
     assert_eq!(get(&store).await.unwrap().as_deref(), Some("value"));
     assert_eq!(fake.state().prompts, 1);
+}
+
+#[tokio::test]
+async fn entries_in_a_second_collection_that_is_locked_are_listed_once_it_is_unlocked_or_missed_aloud() {
+    let folder = tempfile::tempdir().unwrap();
+    let second = CredentialKey::tokens(key().slug());
+    for answer in [Answer::Unlocks, Answer::Dismisses] {
+        let fake = FakeService::new();
+        fake.plant(&[("service", "car"), ("username", &key().account())], b"one");
+        fake.state().default_collection = Some(SESSION);
+        fake.plant(&[("service", "car"), ("username", &second.account())], b"two");
+        fake.state().default_collection = Some(LOGIN);
+        fake.state().locked_too = Some(SESSION);
+        fake.state().answer = answer;
+        let store = on_fake(&fake, &folder);
+        // What is not locked needs nobody.
+        assert_eq!(get(&store).await.unwrap().as_deref(), Some("one"));
+        assert_eq!(fake.state().prompts, 0);
+        match store.list(key().slug()).await {
+            Ok(keys) => assert_eq!((keys, answer), (vec![key(), second.clone()], Answer::Unlocks)),
+            Err(error) => {
+                assert!(matches!(error, CredentialError::Locked { .. }), "{error}");
+                assert_eq!(answer, Answer::Dismisses);
+            }
+        }
+        assert_eq!(fake.state().prompts, 1);
+    }
 }
 
 #[tokio::test]

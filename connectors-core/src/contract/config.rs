@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use super::parallel::{TASKS, in_tasks, on_threads};
 use crate::definition::{
-    ConnectorDefinition, GrantKind, NetworkSettings, OAuthException, OAuthSettings, OutputCheck,
-    Registration, StdioCommand,
+    AcceptedProposal, ConnectorDefinition, GrantKind, NetworkSettings, OAuthException, OAuthSettings,
+    OutputCheck, Registration, StdioCommand,
 };
 use crate::error::StorageError;
 use crate::names::Slug;
@@ -248,6 +248,9 @@ fn full(slug: &str) -> ConnectorDefinition {
     definition.secrets_revision = 2;
     definition.disabled = true;
     definition.output_check = OutputCheck::Strict;
+    definition.engine = true;
+    definition.proposal =
+        Some(AcceptedProposal { file: "/srv/project/.car/connectors.toml".into(), hash: "00ff".into() });
     definition.network = NetworkSettings {
         ca_file: Some("/etc/ca.pem".into()),
         client_certificate_file: Some("/etc/client.pem".into()),

@@ -197,18 +197,27 @@ async fn temporary_files_of_a_killed_process_are_gone_after_the_next_load() {
 async fn a_dropped_change_is_completed_or_not_begun() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
-    for n in 0..50 {
-        let slug = format!("s{n}");
-        let definition = sample(&slug);
+    let all: Vec<_> = (0..50).map(|n| sample(&format!("s{n}"))).collect();
+    let mut reported = Vec::new();
+    for definition in &all {
         tokio::select! {
             biased;
-            result = store.insert(&definition) => result.unwrap(),
+            result = store.insert(definition) => {
+                result.unwrap();
+                reported.push(definition.clone());
+            }
             () = tokio::task::yield_now() => {}
         }
     }
+    assert!(reported.len() < all.len(), "no change was dropped");
     store.insert(&sample("last")).await.unwrap();
-    let slugs: Vec<_> = store.load().await.unwrap().into_iter().map(|d| d.slug.to_string()).collect();
-    assert_eq!(slugs.last().map(String::as_str), Some("last"));
+    let mut loaded = store.load().await.unwrap();
+    assert_eq!(loaded.pop(), Some(sample("last")), "a change that was dropped was made after a later one");
+    // Each whole, in order, and at most once.
+    let made: Vec<_> = all.into_iter().filter(|definition| loaded.contains(definition)).collect();
+    assert_eq!(loaded, made);
+    assert!(reported.iter().all(|definition| made.contains(definition)), "{reported:?} {made:?}");
+    assert_eq!(names(folder.path()).iter().filter(|name| name.ends_with(".tmp")).count(), 0);
 }
 
 #[cfg(unix)]

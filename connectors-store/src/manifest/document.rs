@@ -80,6 +80,10 @@ impl<'a> Document<'a> {
             if !entry.get().starts_with('{') {
                 return Err(flaw("a connector has to be an object".to_owned()));
             }
+            // The names of secrets could not be told from those of another connector: `a:b` has a secret of `a`.
+            if definition.slug.as_str().contains(':') {
+                return Err(flaw(format!("the slug `{}` must not hold a colon", definition.slug)));
+            }
             if !slugs.insert(&definition.slug) {
                 return Err(flaw(format!("a second connector with the slug `{}`", definition.slug)));
             }

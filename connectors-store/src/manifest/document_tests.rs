@@ -416,6 +416,10 @@ fn a_file_that_is_not_a_manifest_is_refused_with_line_and_column() {
         (3, 2, "a second connector with the slug `a`".to_owned())
     );
     assert_eq!(
+        flaw("{\"connectors\":[\n {\"slug\":\"a:b\",\"name\":\"A\"}]}"),
+        (2, 2, "the slug `a:b` must not hold a colon".to_owned())
+    );
+    assert_eq!(
         flaw("{\"connectors\":[[\"a\",\"A\"]]}"),
         (1, 16, "a connector has to be an object".to_owned())
     );

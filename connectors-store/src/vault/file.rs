@@ -114,8 +114,16 @@ impl Sealed {
         self.file.len() == self.line + TAG_BYTES
     }
 
-    /// Decrypts the vault with the key that is known for it.
+    /// Decrypts the vault with the key that is known for it, or with that of the key file as it is now.
     pub(super) fn open(&self, keys: &KeyRing) -> Result<Opened, Flaw> {
+        match self.open_with_known(keys) {
+            // Another process may have put another one there.
+            Err(Flaw::Key(_)) => self.open_with_known(keys),
+            result => result,
+        }
+    }
+
+    fn open_with_known(&self, keys: &KeyRing) -> Result<Opened, Flaw> {
         let source = self.source();
         let key = keys.find(source)?;
         let records = self.decrypt(&key).inspect_err(|flaw| {

@@ -423,3 +423,14 @@ fn nothing_secret_is_printed() {
     let printed = format!("{:?}", with_passphrase(&folder, "hunter2"));
     assert!(!printed.contains("hunter2"), "{printed}");
 }
+
+#[tokio::test]
+async fn a_vault_and_a_key_file_that_another_process_has_replaced_are_read_at_the_first_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = vault(&folder);
+    put(&store, "old").await.unwrap();
+    fs::remove_file(store.path()).unwrap();
+    fs::remove_file(paths(&folder).key_file).unwrap();
+    put(&vault(&folder), "new").await.unwrap();
+    assert_eq!(get(&store).await, Ok(Some("new".to_owned())));
+}

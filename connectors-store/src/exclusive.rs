@@ -120,7 +120,8 @@ mod tests {
         std::fs::write(folder.path().join("locks"), "in the way").unwrap();
         let error = Holders::new("test", folder.path()).hold(&Slug::verbatim("a")).await.unwrap_err();
         let file = folder.path().join("locks").join("connector-a.lock");
-        let expected = format!("the test is not available: cannot lock {}: ", file.display());
+        let expected = format!("the test cannot lock {}: ", file.display());
         assert!(error.to_string().starts_with(&expected), "{error}");
+        assert_eq!(connectors_core::ConnectorError::from(error).code(), "storage");
     }
 }

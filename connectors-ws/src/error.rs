@@ -40,7 +40,11 @@ pub mod code {
         ("limit_exceeded", LIMIT_EXCEEDED, "a limit was reached, which is named"),
         ("timeout", -32047, "there was no answer in time"),
         ("secret_store_unavailable", -32048, "the secret store is locked or absent"),
-        ("storage", -32049, "the settings cannot be read or written; nothing was changed"),
+        (
+            "storage",
+            -32049,
+            "the settings cannot be read or written, or secrets cannot be written; nothing was changed",
+        ),
         ("invalid_arguments", -32050, "the arguments do not satisfy the tool's input schema"),
         ("cancelled", -32051, "the caller cancelled"),
         ("not_accepted", -32052, "the connector is proposed by a project, and the user has not accepted it"),

@@ -182,7 +182,7 @@ impl ConnectorError {
             Self::Cancelled { .. } => "cancelled",
             Self::NotAccepted(_) => "not_accepted",
             Self::Invalid(_) => "invalid_params",
-            Self::Storage(_) => "storage",
+            Self::Storage(_) | Self::Credentials(CredentialError::Storage { .. }) => "storage",
             Self::Credentials(_) => "secret_store_unavailable",
             Self::Transport { error, .. } => match **error {
                 TransportError::Status { .. } | TransportError::Refused(_) => "upstream_protocol",
@@ -248,7 +248,9 @@ impl ConnectorError {
             Self::Storage(StorageError::Newer { .. }) => {
                 "update this program, or put back a file that it has written"
             }
-            Self::Storage(_) => "check the permissions and the free space of the state folder",
+            Self::Storage(_) | Self::Credentials(CredentialError::Storage { .. }) => {
+                "check the permissions and the free space of the state folder"
+            }
             Self::Credentials(_) => {
                 "unlock or repair the secret store, or start with another one (`--secrets`)"
             }

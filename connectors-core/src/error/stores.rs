@@ -79,6 +79,19 @@ pub enum CredentialError {
         /// How long it was given.
         limit: Duration,
     },
+    /// A file of the store's could not be written: the disk is full, or the folder cannot be written. Nothing was changed.
+    #[error("the {store} cannot {action} {file}: {source}")]
+    Storage {
+        /// Which store.
+        store: &'static str,
+        /// `write`, `lock`, `remove`.
+        action: &'static str,
+        /// The file.
+        file: String,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
     /// The store holds something that is not one of our values.
     #[error("the {store} holds a damaged value under `{account}`: {problem}")]
     Damaged {

@@ -141,7 +141,10 @@ impl KeychainStore {
         let lock = self.lock_file(slug);
         self.read(move |backend, deadline| {
             backend.prepare_write(deadline)?;
-            let failed = |error| CredentialError::Failed { store: STORE, source: Box::new(error) };
+            let failed = |source| {
+                let file = lock.display().to_string();
+                CredentialError::Storage { store: STORE, action: "lock", file, source }
+            };
             atomic::create_folder_of(&lock).map_err(failed)?;
             let patience = deadline.remaining().min(PATIENCE);
             let _lock = FileLock::acquire(&lock, patience).map_err(failed)?;

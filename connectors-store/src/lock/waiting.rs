@@ -43,11 +43,15 @@ where
             atomic::create_folder_of(&file)?;
             attempt(&file)
         });
-        match attempted.await.map_err(|_| io::Error::other("the process is shutting down")).flatten() {
-            Ok(Some(held)) => return Ok(held),
-            Ok(None) => tokio::time::sleep(PAUSE).await,
-            Err(error) => {
-                let reason = format!("cannot lock {}: {error}", path.display());
+        match attempted.await {
+            Ok(Ok(Some(held))) => return Ok(held),
+            Ok(Ok(None)) => tokio::time::sleep(PAUSE).await,
+            Ok(Err(source)) => {
+                let file = path.display().to_string();
+                return Err(CredentialError::Storage { store, action: "lock", file, source });
+            }
+            Err(_) => {
+                let reason = "the process is shutting down".to_owned();
                 return Err(CredentialError::Unavailable { store, reason });
             }
         }

@@ -85,17 +85,19 @@ impl MarkerFile {
             self.sweep.under_lock(&self.path);
             atomic::replace(&self.path, &text, false)
         };
-        write().map_err(|error| self.unusable(&format!("cannot be written: {error}")))
+        write().map_err(|error| self.storage("write", error))
     }
 
     /// As if no move had been begun.
     pub(super) fn remove(&self) -> Result<(), CredentialError> {
         match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(self.unusable(&format!("cannot be removed: {error}")))
-            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.storage("remove", error)),
             _ => Ok(()),
         }
+    }
+
+    fn storage(&self, action: &'static str, source: io::Error) -> CredentialError {
+        CredentialError::Storage { store: STORE, action, file: self.path.display().to_string(), source }
     }
 
     fn unusable(&self, problem: &str) -> CredentialError {

@@ -251,7 +251,7 @@ impl Secrets {
         }
         #[cfg(feature = "vault")]
         if let (Some(places), Some(vault)) = (&self.0.places, &self.0.vault) {
-            let (place, _held) = places.enter().await?;
+            let (place, _held) = places.enter(switching::Purpose::Write).await?;
             return match place {
                 SecretPlace::Vault => Ok(vault.set_passphrase(passphrase).await?),
                 place @ SecretPlace::Keychain => Err(SecretsError::NotInVault(place)),

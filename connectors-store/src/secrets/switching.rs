@@ -61,6 +61,21 @@ enum Gate {
     Alone(tokio::sync::OwnedRwLockWriteGuard<()>),
 }
 
+/// What a call is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Read,
+    /// What is written while a move goes on would be lost with the place that it is written to.
+    Write,
+}
+
+/// True for what keeps other processes from the lock, too: not for this one's having too many open files, say.
+fn is_for_all(error: &CredentialError) -> bool {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let CredentialError::Storage { source, .. } = error else { return false };
+    matches!(source.kind(), PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+}
+
 impl Places {
     /// `make` opens a place when it is first needed.
     pub(super) fn new(
@@ -129,16 +144,17 @@ impl Places {
     }
 
     /// Where secrets are now, kept from being moved away from for as long as the second of the results is there.
-    pub(super) async fn enter(&self) -> Result<(SecretPlace, Held), CredentialError> {
+    pub(super) async fn enter(&self, purpose: Purpose) -> Result<(SecretPlace, Held), CredentialError> {
         let held = async {
             let gate = Gate::Shared(Arc::clone(&self.gate).read_owned().await);
             let (file, marker) = match self.lock(FileLock::try_acquire_shared).await {
                 Ok((file, marker)) => (Some(file), marker),
-                // Where there can be no lock file there can be no move: reading is still possible.
-                Err(error) => {
+                // Where nobody can make the lock's file nobody can move anything: reading is still possible.
+                Err(error) if purpose == Purpose::Read && is_for_all(&error) => {
                     tracing::debug!(%error, "the lock of moves between places for secrets cannot be had");
                     (None, self.read().await)
                 }
+                Err(error) => return Err(error),
             };
             Ok((self.follow(marker?.as_ref()), Held { _file: file, _gate: gate }))
         };
@@ -193,14 +209,14 @@ impl fmt::Debug for Places {
 pub(super) struct SwitchingStore(pub(super) Arc<Places>);
 
 impl SwitchingStore {
-    async fn on_keeper<T, F>(&self, call: F) -> Result<T, CredentialError>
+    async fn on_keeper<T, F>(&self, purpose: Purpose, call: F) -> Result<T, CredentialError>
     where
         T: Send + 'static,
         F: FnOnce(Arc<dyn Keeper>) -> BoxFuture<'static, Result<T, CredentialError>> + Send + 'static,
     {
         let places = Arc::clone(&self.0);
         let call = tokio::spawn(async move {
-            let (place, _held) = places.enter().await?;
+            let (place, _held) = places.enter(purpose).await?;
             call(places.keeper(place)?).await
         });
         call.await.unwrap_or_else(|_| Err(shutting_down()))
@@ -215,22 +231,22 @@ impl CredentialStore for SwitchingStore {
 
     async fn get(&self, key: &CredentialKey) -> Result<Option<SecretString>, CredentialError> {
         let key = key.clone();
-        self.on_keeper(|keeper| Box::pin(async move { keeper.get(&key).await })).await
+        self.on_keeper(Purpose::Read, |keeper| Box::pin(async move { keeper.get(&key).await })).await
     }
 
     async fn put(&self, key: &CredentialKey, value: &SecretString) -> Result<(), CredentialError> {
         let (key, value) = (key.clone(), value.clone());
-        self.on_keeper(|keeper| Box::pin(async move { keeper.put(&key, &value).await })).await
+        self.on_keeper(Purpose::Write, |keeper| Box::pin(async move { keeper.put(&key, &value).await })).await
     }
 
     async fn delete(&self, key: &CredentialKey) -> Result<(), CredentialError> {
         let key = key.clone();
-        self.on_keeper(|keeper| Box::pin(async move { keeper.delete(&key).await })).await
+        self.on_keeper(Purpose::Write, |keeper| Box::pin(async move { keeper.delete(&key).await })).await
     }
 
     async fn list(&self, slug: &Slug) -> Result<Vec<CredentialKey>, CredentialError> {
         let slug = slug.clone();
-        self.on_keeper(|keeper| Box::pin(async move { keeper.list(&slug).await })).await
+        self.on_keeper(Purpose::Read, |keeper| Box::pin(async move { keeper.list(&slug).await })).await
     }
 
     async fn compare_and_swap<'a>(
@@ -240,7 +256,7 @@ impl CredentialStore for SwitchingStore {
         new: &SecretString,
     ) -> Result<bool, CredentialError> {
         let (key, expected, new) = (key.clone(), expected.cloned(), new.clone());
-        self.on_keeper(|keeper| {
+        self.on_keeper(Purpose::Write, |keeper| {
             Box::pin(async move { keeper.compare_and_swap(&key, expected.as_ref(), &new).await })
         })
         .await

@@ -55,10 +55,13 @@ impl Flaw {
     /// The error that callers get, for the vault at `path`.
     pub(super) fn into_error(self, path: &Path) -> CredentialError {
         match self {
-            Self::Io { action, source } => CredentialError::Unavailable {
+            Self::Io { action: action @ "read", source } => CredentialError::Unavailable {
                 store: STORE,
                 reason: format!("cannot {action} {}: {source}", path.display()),
             },
+            Self::Io { action, source } => {
+                CredentialError::Storage { store: STORE, action, file: path.display().to_string(), source }
+            }
             Self::Key(reason) => CredentialError::Unavailable { store: STORE, reason },
             Self::Locked => CredentialError::Locked { store: STORE },
             Self::WrongPassphrase | Self::NoPassphrase | Self::Missing => {

@@ -87,6 +87,9 @@ impl VaultStore {
             problem: problem.map(|flaw| match flaw.into_error(self.path()) {
                 CredentialError::Unavailable { reason, .. } => reason,
                 CredentialError::Locked { .. } => Flaw::Locked.to_string(),
+                CredentialError::Storage { action, file, source, .. } => {
+                    format!("cannot {action} {file}: {source}")
+                }
                 error => error.to_string(),
             }),
             remark: (!remarks.is_empty()).then(|| remarks.join(" ")),

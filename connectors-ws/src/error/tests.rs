@@ -101,6 +101,16 @@ fn every_connector_error_has_the_code_and_data_that_the_interface_promises() {
                 "code": "storage", "remedy": "check the permissions and the free space of the state folder"}}),
         ),
         (
+            ConnectorError::Credentials(CredentialError::Storage {
+                store: "vault",
+                action: "write",
+                file: "connectors.vault".to_owned(),
+                source: std::io::Error::other("no space left"),
+            }),
+            json!({"code": -32049, "message": "the vault cannot write connectors.vault: no space left", "data": {
+                "code": "storage", "remedy": "check the permissions and the free space of the state folder"}}),
+        ),
+        (
             ConnectorError::InvalidArguments {
                 slug: slug(),
                 tool: "push".to_owned(),

@@ -31,7 +31,7 @@ pub(crate) struct Output {
 impl Method for MoveSecrets {
     const NAME: &'static str = "connectors.move_secrets";
     const SUMMARY: &'static str = "Moves every secret to another place. Interrupted at any point, it loses none; until it is over, calls that need one wait.";
-    const ERRORS: &'static [&'static str] = &["secret_store_unavailable"];
+    const ERRORS: &'static [&'static str] = &["storage", "secret_store_unavailable"];
     type Params = Params;
     type Output = Output;
 
@@ -88,8 +88,11 @@ mod tests {
         config.set(Flaw::Unparsable);
         let error = manager(&config).await.secret_owners().await.unwrap_err();
         let error = refuse("to", SecretsError::from(error));
-        let expected = "invalid params: `to`: nothing is moved while it is not known which secrets are yours: connectors.json is \
-                        not valid (line 3, column 7: expected a comma). Nothing is written to it until it is repaired";
-        assert_eq!(error.message, expected);
+        let expected = "nothing is moved while it is not known which secrets are yours: connectors.json is not valid (line 3, \
+                        column 7: expected a comma). Nothing is written to it until it is repaired";
+        let data = error.data.unwrap();
+        let remedy = "repair the file; it is read again as soon as it changes";
+        assert_eq!((error.code, error.message.as_str(), data.code), (-32049, expected, "storage"));
+        assert_eq!(data.remedy.as_deref(), Some(remedy));
     }
 }

@@ -1,5 +1,6 @@
 //! `connectors.secrets`
 
+use connectors_core::ConnectorError;
 use connectors_store::{SecretPlace, SecretsError, SecretsStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -104,7 +105,11 @@ impl Context<'_> {
 /// The error of a method whose parameter `field` cannot be what it is.
 pub(super) fn refuse(field: &str, error: SecretsError) -> ErrorObject {
     match error {
-        SecretsError::Store(error) => connectors_core::ConnectorError::from(error).into(),
+        SecretsError::Store(error) => ConnectorError::from(error).into(),
+        SecretsError::Manifest(cause) => {
+            let message = format!("nothing is moved while it is not known which secrets are yours: {cause}");
+            ErrorObject { message, ..ConnectorError::from(cause).into() }
+        }
         error => ErrorObject::invalid_params(field, &error.to_string()),
     }
 }

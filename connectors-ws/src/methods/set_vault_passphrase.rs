@@ -29,7 +29,7 @@ pub(crate) struct Output {
 impl Method for SetVaultPassphrase {
     const NAME: &'static str = "connectors.set_vault_passphrase";
     const SUMMARY: &'static str = "Encrypts the vault anew, under a passphrase or its key file. Until that is done the old key is the one.";
-    const ERRORS: &'static [&'static str] = &["secret_store_unavailable"];
+    const ERRORS: &'static [&'static str] = &["storage", "secret_store_unavailable"];
     type Params = Params;
     type Output = Output;
 

@@ -39,8 +39,14 @@ pub(crate) struct Params {
 impl Method for SignIn {
     const NAME: &'static str = "connectors.sign_in";
     const SUMMARY: &'static str = "Begins a sign-in to a connector, or one that grants it more. Without `authorize_url` it is done already.";
-    const ERRORS: &'static [&'static str] =
-        &["connector_not_found", "sign_in_required", "not_connected", "timeout", "secret_store_unavailable"];
+    const ERRORS: &'static [&'static str] = &[
+        "connector_not_found",
+        "sign_in_required",
+        "not_connected",
+        "timeout",
+        "storage",
+        "secret_store_unavailable",
+    ];
     type Params = Params;
     type Output = SignInView;
 

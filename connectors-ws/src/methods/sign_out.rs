@@ -10,7 +10,7 @@ pub(crate) struct SignOut;
 impl Method for SignOut {
     const NAME: &'static str = "connectors.sign_out";
     const SUMMARY: &'static str = "Gives a connector's tokens back to the server that issued them, and forgets them. The selection stays.";
-    const ERRORS: &'static [&'static str] = &["connector_not_found", "secret_store_unavailable"];
+    const ERRORS: &'static [&'static str] = &["connector_not_found", "storage", "secret_store_unavailable"];
     type Params = OneConnector;
     type Output = ConnectorStatus;
 

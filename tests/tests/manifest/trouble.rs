@@ -1,4 +1,4 @@
-//! What happens when the manifest cannot be written: an error, and nothing else.
+//! What happens when the manifest, or a vault beside it, cannot be written: an error, and nothing else.
 
 #![cfg(unix)]
 
@@ -22,6 +22,9 @@ fn through(home: &TempHome, script: &str) -> Daemon {
     Daemon::new(path)
 }
 
+/// Where secrets are: in neither of these can a change of the manifest fail half.
+const PLACES: [&str; 2] = ["memory", "vault"];
+
 /// A connector with an enabled tool, one that is not, and one whose definition has changed since.
 async fn prepare(session: &Session, server: &McpServer) -> String {
     let slug = session.add_with("s", server, &["echo", "add"]).await;
@@ -42,6 +45,7 @@ fn contents(folder: &Path) -> Vec<(String, String)> {
     let mut contents: Vec<_> = entries
         .map(|entry| {
             let name = entry.file_name().into_string().expect("a name");
+            // Not the vault's: a value that is put back is encrypted anew.
             (name, fs::read_to_string(entry.path()).unwrap_or_default())
         })
         .collect();
@@ -94,9 +98,16 @@ async fn all_is_well(session: &Session, home: &TempHome, slug: &str) {
 
 #[tokio::test]
 async fn a_limit_on_the_size_of_files_changes_nothing_in_memory_or_on_disk() {
+    for place in PLACES {
+        with_a_limit_on_the_size_of_files(place).await;
+    }
+}
+
+async fn with_a_limit_on_the_size_of_files(place: &'static str) {
     let (home, server) = (TempHome::new(), server());
     // Writing beyond the limit ends a program that does not ignore the signal; then it is an error in the midst of a write.
-    let daemon = through(&home, "trap '' XFSZ\nulimit -f 24\nexec \"$DAEMON\" \"$@\"").start(&home).await;
+    let daemon = through(&home, "trap '' XFSZ\nulimit -f 24\nexec \"$DAEMON\" \"$@\"");
+    let daemon = daemon.with_secrets(place).start(&home).await;
     let session = Session::open(&daemon).await;
     let slug = prepare(&session, &server).await;
     let mut manifest: Value = serde_json::from_str(&home.manifest_text()).expect("JSON");
@@ -147,9 +158,15 @@ fn skipped(why: &str) {
 
 #[tokio::test]
 async fn a_full_disk_changes_nothing_in_memory_or_on_disk() {
+    for place in PLACES {
+        on_a_full_disk(place).await;
+    }
+}
+
+async fn on_a_full_disk(place: &'static str) {
     let (home, server) = (TempHome::new(), server());
     let Some(_disk) = SmallDisk::over(home.state()) else { return };
-    let daemon = daemon().start(&home).await;
+    let daemon = daemon().with_secrets(place).start(&home).await;
     let session = Session::open(&daemon).await;
     let slug = prepare(&session, &server).await;
     let ballast = home.state().join("ballast");
@@ -163,7 +180,7 @@ async fn a_full_disk_changes_nothing_in_memory_or_on_disk() {
 
 /// Starts a daemon that folder modes hold for, though the tests may run as a user for whom they do not; `None`, with the reason
 /// printed, where there is no way.
-async fn start_unprivileged(home: &TempHome) -> Option<RunningDaemon> {
+async fn start_unprivileged(home: &TempHome, place: &'static str) -> Option<RunningDaemon> {
     let without_rights = "setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-all --";
     let folder = home.user().join("probe");
     fs::create_dir(&folder).expect("a folder");
@@ -174,7 +191,8 @@ async fn start_unprivileged(home: &TempHome) -> Option<RunningDaemon> {
         let is_denied = String::from_utf8_lossy(&tried.stderr).contains("denied");
         let _ = fs::remove_file(folder.join("file"));
         if !tried.status.success() && is_denied {
-            return Some(through(home, &format!("exec {prefix} \"$DAEMON\" \"$@\"")).start(home).await);
+            let daemon = through(home, &format!("exec {prefix} \"$DAEMON\" \"$@\""));
+            return Some(daemon.with_secrets(place).start(home).await);
         }
     }
     skipped("this user may write to every folder, and there is no `setpriv` to give that up");
@@ -183,8 +201,14 @@ async fn start_unprivileged(home: &TempHome) -> Option<RunningDaemon> {
 
 #[tokio::test]
 async fn a_folder_that_cannot_be_written_changes_nothing_in_memory_or_on_disk() {
+    for place in PLACES {
+        in_a_folder_that_cannot_be_written(place).await;
+    }
+}
+
+async fn in_a_folder_that_cannot_be_written(place: &'static str) {
     let (home, server) = (TempHome::new(), server());
-    let Some(daemon) = start_unprivileged(&home).await else { return };
+    let Some(daemon) = start_unprivileged(&home, place).await else { return };
     let session = Session::open(&daemon).await;
     let slug = prepare(&session, &server).await;
     let lock = home.state().join("connectors.json.lock");

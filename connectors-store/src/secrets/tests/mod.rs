@@ -15,7 +15,8 @@ use secrecy::SecretString;
 
 use self::scripted::*;
 use super::SecretPlace::{Keychain, Vault};
-use super::marker::{Leftover, Marker};
+use super::marker::{Leftover, Marker, MarkerFile};
+use super::switching::Purpose;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -76,7 +77,7 @@ async fn a_connector_that_is_added_while_a_move_waits_is_not_taken_for_another_s
     let known = Arc::new(Mutex::new(BTreeSet::new()));
     let read = Arc::clone(&known);
     // The call that writes its secret is under way.
-    let (_, writing) = process.enter().await.unwrap();
+    let (_, writing) = process.enter(Purpose::Write).await.unwrap();
     let mut moving =
         std::pin::pin!(process.move_to(Keychain, async move { Ok(read.lock().unwrap().clone()) }));
     assert_eq!(moving.as_mut().now_or_never().transpose().unwrap(), None);
@@ -159,6 +160,54 @@ async fn what_the_place_in_use_does_not_hold_is_not_deleted_in_the_other() {
     process.finish_interrupted().await.unwrap();
     assert_eq!(machine.contents().await, [map(&[]), map(&SECRETS)]);
     assert_eq!(process.marker.read().unwrap(), Some(Marker::new(Vault, 1, None)));
+}
+
+#[tokio::test]
+async fn without_the_lock_of_moves_nothing_is_read_or_written_that_another_process_may_be_moving() {
+    let machine = Machine::new();
+    machine.fill(Vault, &SECRETS).await;
+    let store = SwitchingStore(machine.started(Vault).await);
+    std::fs::write(machine.folder.path().join("locks"), "in the way").unwrap();
+    let (key, value) = (key("connector:a:tokens"), SecretString::from("new"));
+    for error in [
+        store.get(&key).await.map(drop),
+        store.put(&key, &value).await,
+        store.delete(&key).await,
+        store.compare_and_swap(&key, None, &value).await.map(drop),
+    ] {
+        let error = error.unwrap_err();
+        assert!(matches!(error, CredentialError::Storage { action: "lock", .. }), "{error}");
+    }
+    assert_eq!(machine.vault.content().await, map(&SECRETS));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn where_nobody_can_make_the_lock_of_moves_secrets_are_read_and_not_written() {
+    use secrecy::ExposeSecret;
+
+    let machine = Machine::new();
+    machine.fill(Vault, &SECRETS).await;
+    let store = SwitchingStore(machine.started(Vault).await);
+    // Nobody, not even root, makes a file there.
+    std::os::unix::fs::symlink("/sys", machine.folder.path().join("locks")).unwrap();
+    let key = key("connector:a:tokens");
+    assert_eq!(store.get(&key).await.unwrap().unwrap().expose_secret(), "one");
+    assert_eq!(store.list(key.slug()).await.unwrap().len(), 2);
+    let error = store.put(&key, &SecretString::from("new")).await.unwrap_err();
+    assert!(matches!(error, CredentialError::Storage { action: "lock", .. }), "{error}");
+    assert_eq!(machine.vault.content().await, map(&SECRETS));
+}
+
+#[test]
+fn a_record_of_moves_that_cannot_be_written_is_an_error_of_the_storage() {
+    let folder = tempfile::tempdir().unwrap();
+    let in_the_way = folder.path().join("file");
+    std::fs::write(&in_the_way, "").unwrap();
+    let marker = MarkerFile::new(in_the_way.join("secrets.json"), folder.path().join("lock"));
+    let error = marker.write(&Marker::new(Vault, 1, None)).unwrap_err();
+    assert!(matches!(error, CredentialError::Storage { action: "write", .. }), "{error}");
+    assert_eq!(connectors_core::ConnectorError::from(error).code(), "storage");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 //! ```
 
 mod exclusive;
+pub mod outage;
 pub mod processes;
 
 use std::collections::BTreeSet;

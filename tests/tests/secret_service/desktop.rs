@@ -1,12 +1,18 @@
 //! A user's desktop session, as far as secrets go: a message bus, and a keyring that can be locked and killed.
-#![expect(clippy::print_stdout, reason = "a test that does nothing says why")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a test that does nothing says why, and processes talk to each other"
+)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use connectors_tests::deadline::poll;
 use connectors_tests::{Daemon, TempHome};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::session::daemon;
 
@@ -141,6 +147,77 @@ impl Desktop {
             .spawn()
             .expect("this program starts")
     }
+}
+
+/// A test that runs as a process of the session, and what it and the test that has started it tell each other.
+pub(super) struct Conversation {
+    child: Child,
+    words: mpsc::Receiver<String>,
+}
+
+/// What a line begins with that is part of a conversation: the test program prints others.
+const SAYS: &str = "says: ";
+
+impl Desktop {
+    /// Runs an ignored test of this binary as a process of the session, to talk to.
+    pub(super) fn converse(&self, name: &str, home: &TempHome) -> Conversation {
+        let mut child = self
+            .command(std::env::current_exe().expect("this program"))
+            .args(["--exact", name, "--ignored", "--nocapture"])
+            .env("CONNECTORS_TEST_STATE", home.state())
+            .env("CONNECTORS_TEST_NUMBER", "0")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program starts");
+        let output = BufReader::new(child.stdout.take().expect("a piped stream"));
+        let (said, words) = mpsc::channel(16);
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                // The name of the test may stand before it.
+                let word = line.split_once(SAYS).map(|(_, word)| word.to_owned());
+                if word.is_some_and(|word| said.blocking_send(word).is_err()) {
+                    break;
+                }
+            }
+        });
+        Conversation { child, words }
+    }
+}
+
+impl Conversation {
+    /// Waits until the other says this.
+    pub(super) async fn hear(&mut self, word: &str) {
+        let heard = timeout(Duration::from_secs(120), self.words.recv()).await;
+        assert_eq!(heard.expect("an answer").as_deref(), Some(word));
+    }
+
+    pub(super) fn tell(&mut self, word: &str) {
+        let input = self.child.stdin.as_mut().expect("a piped stream");
+        writeln!(input, "{word}").expect("it listens");
+    }
+
+    /// Waits until the other has ended well.
+    pub(super) fn end(mut self) {
+        assert!(self.child.wait().expect("it can be waited for").success());
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The other end of a [`Conversation`]: says something and waits for the answer.
+pub(super) async fn say_and_hear(word: &str, answer: &str) {
+    println!("{SAYS}{word}");
+    let heard = tokio::task::spawn_blocking(|| {
+        let mut heard = String::new();
+        std::io::stdin().read_line(&mut heard).map(|_| heard)
+    });
+    assert_eq!(heard.await.expect("no panic").expect("a line").trim(), answer);
 }
 
 impl Drop for Desktop {

@@ -146,7 +146,7 @@ fn opening(paths: &Paths) -> Opening {
 
 async fn chosen(opening: Opening, place: SecretPlace) -> Result<OpenedCredentials, CredentialError> {
     // A damaged record of moves is told with the place.
-    let elsewhere = opening.moved_to().ok().flatten().filter(|moved_to| *moved_to != place);
+    let elsewhere = opening.moved_to().await.ok().flatten().filter(|moved_to| *moved_to != place);
     let besides = elsewhere.map_or_else(String::new, |moved_to| {
         format!("They were last moved to the {moved_to}: start with `--secrets auto` to use those.")
     });
@@ -172,7 +172,7 @@ pub(crate) async fn auto(
     opening: Opening,
     config: &impl ConfigStore,
 ) -> Result<OpenedCredentials, CredentialError> {
-    match opening.moved_to() {
+    match opening.moved_to().await {
         Ok(Some(place)) if opening.keeper(place).is_ok() => {
             let reason = Reason { why: ", where they were moved to".to_owned(), ..Reason::default() };
             settle(opening, place, reason, None).await
@@ -187,7 +187,7 @@ async fn choose_between(
     config: &impl ConfigStore,
 ) -> Result<OpenedCredentials, CredentialError> {
     let keychain = opening.keeper(SecretPlace::Keychain)?.prove().await;
-    match choose(&keychain, vault_counts(&opening)) {
+    match choose(&keychain, vault_counts(&opening).await) {
         Chosen::Keychain(besides) => {
             let reason =
                 Reason { besides: besides.to_owned(), warning: !besides.is_empty(), ..Reason::default() };
@@ -229,12 +229,12 @@ fn choose(keychain: &Condition, vault_counts: bool) -> Chosen {
 }
 
 #[cfg(all(feature = "keychain", feature = "vault"))]
-fn vault_counts(opening: &Opening) -> bool {
-    opening.vault_counts()
+async fn vault_counts(opening: &Opening) -> bool {
+    opening.vault_counts().await
 }
 
 #[cfg(all(feature = "keychain", not(feature = "vault")))]
-fn vault_counts(_: &Opening) -> bool {
+async fn vault_counts(_: &Opening) -> bool {
     false
 }
 
@@ -246,7 +246,7 @@ async fn fallback(
     config: &impl ConfigStore,
 ) -> Result<OpenedCredentials, CredentialError> {
     let mut reason = Reason { why: format!(", because {why}"), ..Reason::default() };
-    if !opening.vault_holds_secrets() && names_secrets(config).await {
+    if !opening.vault_holds_secrets().await && names_secrets(config).await {
         // They were written at a start that found a keychain.
         reason.besides = "The vault holds none of the secrets that connectors.json names: they may be in the keychain. Start \
                           where that can be reached, or with `--secrets keychain`, to use them."
@@ -313,13 +313,13 @@ mod tests {
     async fn a_vault_that_holds_nothing_or_only_the_copies_of_a_move_that_was_begun_does_not_count() {
         let folder = tempfile::tempdir().unwrap();
         let paths = Paths::new(folder.path().join("state"), folder.path().join("vault.key"));
-        assert!(!vault_counts(&opening(&paths)));
+        assert!(!vault_counts(&opening(&paths)).await);
         let vault = VaultStore::new(&paths);
         vault.open().await.unwrap();
-        assert!(!vault_counts(&opening(&paths)));
+        assert!(!vault_counts(&opening(&paths)).await);
         let key = connectors_core::CredentialKey::tokens(&connectors_core::Slug::verbatim("a"));
         vault.put(&key, &"value".into()).await.unwrap();
-        assert!(vault_counts(&opening(&paths)));
+        assert!(vault_counts(&opening(&paths)).await);
 
         for (marker, counts) in [
             (r#""kept_in":"keychain","moves":0,"leftover":{"place":"vault","accounts":[]}"#, false),
@@ -328,11 +328,11 @@ mod tests {
         ] {
             std::fs::write(paths.state_root.join("secrets.json"), format!("{{\"version\":1,{marker}}}"))
                 .unwrap();
-            assert_eq!(vault_counts(&opening(&paths)), counts, "{marker}");
+            assert_eq!(vault_counts(&opening(&paths)).await, counts, "{marker}");
         }
         // What cannot be read may hold something.
         std::fs::remove_file(paths.state_root.join("secrets.json")).unwrap();
         std::fs::write(vault.path(), "{\"format\":").unwrap();
-        assert!(vault_counts(&opening(&paths)));
+        assert!(vault_counts(&opening(&paths)).await);
     }
 }

@@ -54,7 +54,7 @@ pub(crate) trait Keeper: CredentialStore {
     async fn prove(&self) -> Condition;
 
     /// True unless [`prove`](Self::prove) would create it.
-    fn exists(&self) -> bool {
+    async fn exists(&self) -> bool {
         true
     }
 

@@ -145,7 +145,7 @@ impl Secrets {
             return false;
         };
         #[cfg(feature = "vault")]
-        if place == SecretPlace::Vault && !self.0.vault.as_ref().is_some_and(VaultStore::exists) {
+        if place == SecretPlace::Vault && !keeper.exists().await {
             // It is made when it is needed.
             return true;
         }
@@ -306,24 +306,25 @@ impl Opening {
     }
 
     /// Where secrets were moved to, if they were.
-    pub(crate) fn moved_to(&self) -> Result<Option<SecretPlace>, CredentialError> {
-        let marker = self.places.marker.read()?;
+    pub(crate) async fn moved_to(&self) -> Result<Option<SecretPlace>, CredentialError> {
+        let marker = self.places.read_first().await?;
         Ok(marker.filter(|marker| marker.moves > 0).map(|marker| marker.kept_in))
     }
 
     /// True if the vault holds secrets, or cannot be read.
     #[cfg(feature = "vault")]
-    pub(crate) fn vault_holds_secrets(&self) -> bool {
-        self.vault.holds_secrets()
+    pub(crate) async fn vault_holds_secrets(&self) -> bool {
+        let vault = self.vault.clone();
+        tokio::task::spawn_blocking(move || vault.holds_secrets()).await.unwrap_or(true)
     }
 
     /// True if the vault holds secrets, other than the copies of a move there that was begun and did not come to be.
     #[cfg(all(feature = "keychain", feature = "vault"))]
-    pub(crate) fn vault_counts(&self) -> bool {
+    pub(crate) async fn vault_counts(&self) -> bool {
         // A record that cannot be read is told with the place.
-        let marker = self.places.marker.read().ok().flatten();
+        let marker = self.places.read_first().await.ok().flatten();
         let copies = marker.filter(|marker| marker.moves == 0).and_then(|marker| marker.leftover);
-        copies.is_none_or(|copies| copies.place != SecretPlace::Vault) && self.vault.holds_secrets()
+        copies.is_none_or(|copies| copies.place != SecretPlace::Vault) && self.vault_holds_secrets().await
     }
 
     /// Settles on a place, and tells how it is. `proven` is what it was found to be, if it has just been asked.
@@ -333,7 +334,7 @@ impl Opening {
         reason: Reason,
         proven: Option<Condition>,
     ) -> Result<(Secrets, SecretsStatus), CredentialError> {
-        let marker = self.places.marker.read();
+        let marker = self.places.read_first().await;
         let moves = marker.as_ref().ok().and_then(Option::as_ref).map_or(0, |marker| marker.moves);
         self.places.settle(place, moves);
         let condition = match (marker, proven) {
@@ -341,10 +342,8 @@ impl Opening {
             (Ok(_), None) => self.keeper(place)?.prove().await,
             (Err(error), _) => Condition { problem: Some(error.to_string()), ..Condition::default() },
         };
-        if condition.problem.is_none()
-            && let Err(error) = self.places.finish_interrupted().await
-        {
-            tracing::warn!(%error, "what an interrupted move of secrets has left could not be deleted");
+        if condition.problem.is_none() {
+            moving::finish_at_start(&self.places).await;
         }
         let secrets = Secrets(Arc::new(Inner {
             places: Some(self.places),

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use connectors_core::{CredentialError, CredentialKey, Slug, StorageError};
 use secrecy::SecretString;
@@ -14,6 +15,9 @@ use super::SecretsError;
 use super::keeper::{Keeper, SecretPlace, is_same};
 use super::marker::{Leftover, Marker};
 use super::switching::{Places, shutting_down};
+
+/// How long a start is held up by what an earlier move has left: by calls of other processes, or by a slow keychain.
+const START: Duration = Duration::from_secs(2);
 
 /// What a move did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +55,7 @@ impl Places {
             return Ok(Moved { moved: 0, left: 0 });
         }
         let target = self.keeper(to)?;
-        let existed = target.exists();
+        let existed = target.exists().await;
         let moved = self.move_between(from, &*target, to, marker, &own).await;
         // An empty vault would be mistaken for the place in use at a start where the keychain is locked.
         if moved.is_err()
@@ -92,7 +96,7 @@ impl Places {
         if kept_in != to {
             let copies = Leftover { place: to, accounts: added };
             marker = Some(Marker::new(kept_in, moves, Some(copies)));
-            self.write(marker.as_ref())?;
+            self.write(marker.as_ref()).await?;
         }
         let copied = match copy(target, &loads).await {
             Ok(copied) => copied,
@@ -109,7 +113,7 @@ impl Places {
         let accounts: Vec<_> = originals.map(|load| load.key.account()).collect();
         let kept = loads.len() - accounts.len();
         let mut marker = Some(Marker::new(to, moves + 1, Some(Leftover { place: from, accounts })));
-        self.write(marker.as_ref())?;
+        self.write(marker.as_ref()).await?;
         self.settle(to, moves + 1);
         tracing::info!(%from, %to, secrets = copied.len(), "secrets were moved");
 
@@ -121,9 +125,14 @@ impl Places {
         Ok(Moved { moved: copied.len(), left: kept + unfinished })
     }
 
-    /// Deletes what an interrupted move has left, where that can be done. For the start of a process.
+    /// Deletes what an interrupted move has left, where that can be done without asking the user anything. For the start of a
+    /// process.
     pub(super) async fn finish_interrupted(&self) -> Result<(), CredentialError> {
-        if self.marker.read()?.is_none_or(|marker| marker.leftover.is_none()) {
+        let Some(leftover) = self.read_first().await?.and_then(|marker| marker.leftover) else {
+            return Ok(());
+        };
+        if let Some(problem) = self.keeper(leftover.place)?.condition().await.problem {
+            tracing::info!(place = %leftover.place, %problem, "what an interrupted move of secrets has left is deleted later");
             return Ok(());
         }
         let (place, mut marker, _alone) = self.enter_alone().await?;
@@ -140,7 +149,7 @@ impl Places {
         match marker {
             Some(marker) if marker.kept_in != place && marker.leftover.is_some() => {
                 marker.leftover = None;
-                self.marker.write(marker)
+                self.write(Some(marker)).await
             }
             _ => self.clear_leftover(marker).await,
         }
@@ -170,14 +179,16 @@ impl Places {
         let left =
             (!only_there.is_empty()).then_some(Leftover { place: leftover.place, accounts: only_there });
         *marker = (moves > 0 || left.is_some()).then(|| Marker::new(kept_in, moves, left));
-        self.write(marker.as_ref())
+        self.write(marker.as_ref()).await
     }
 
-    fn write(&self, marker: Option<&Marker>) -> Result<(), CredentialError> {
-        match marker {
-            Some(marker) => self.marker.write(marker),
-            None => self.marker.remove(),
-        }
+    async fn write(&self, marker: Option<&Marker>) -> Result<(), CredentialError> {
+        let (file, marker) = (Arc::clone(&self.marker), marker.cloned());
+        let written = tokio::task::spawn_blocking(move || match &marker {
+            Some(marker) => file.write(marker),
+            None => file.remove(),
+        });
+        written.await.unwrap_or_else(|_| Err(shutting_down()))
     }
 }
 
@@ -226,6 +237,19 @@ async fn copy<'a>(target: &dyn Keeper, loads: &'a [Load]) -> Result<Vec<&'a Load
         }
     }
     Ok(copied)
+}
+
+/// Finishes what was interrupted, for no longer than [`START`]; after that it goes on by itself.
+pub(super) async fn finish_at_start(places: &Arc<Places>) {
+    let places = Arc::clone(places);
+    let finishing = tokio::spawn(async move {
+        if let Err(error) = places.finish_interrupted().await {
+            tracing::warn!(%error, "what an interrupted move of secrets has left could not be deleted");
+        }
+    });
+    if tokio::time::timeout(START, finishing).await.is_err() {
+        tracing::info!("what an interrupted move of secrets has left is still being deleted");
+    }
 }
 
 /// Runs a move to its end, whatever becomes of the caller.

@@ -183,6 +183,13 @@ impl Places {
         waiting::wait(STORE, &self.lock, attempt).await
     }
 
+    /// As [`read`](Self::read), and removes what writers of the file that died have left behind.
+    pub(super) async fn read_first(&self) -> Read {
+        let marker = Arc::clone(&self.marker);
+        let read = tokio::task::spawn_blocking(move || marker.read()).await;
+        read.unwrap_or_else(|_| Err(shutting_down()))
+    }
+
     /// Reads the file without the lock.
     async fn read(&self) -> Read {
         let marker = Arc::clone(&self.marker);

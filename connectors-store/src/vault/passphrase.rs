@@ -110,19 +110,20 @@ impl Keeper for VaultStore {
     }
 
     async fn prove(&self) -> Condition {
-        let existed = self.exists();
         let writer = Arc::clone(&self.writer).lock_owned().await;
         let opened = self.flawed(move |file| {
             let _writer = writer;
-            file.change(|_, existed| (!existed, ()))
+            file.change(|_, existed| (!existed, !existed))
         });
-        let problem = opened.await.err();
-        let new = !existed && problem.is_none();
-        self.with_remark(problem, new)
+        match opened.await {
+            Ok(is_new) => self.with_remark(None, is_new),
+            Err(problem) => self.with_remark(Some(problem), false),
+        }
     }
 
-    fn exists(&self) -> bool {
-        Self::exists(self)
+    async fn exists(&self) -> bool {
+        let store = self.clone();
+        tokio::task::spawn_blocking(move || Self::exists(&store)).await.unwrap_or(true)
     }
 
     async fn remove_empty(&self) -> Result<(), CredentialError> {

@@ -6,6 +6,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::scripted::*;
 use crate::secrets::SecretPlace::{Keychain, Vault};
+use crate::secrets::marker::{Leftover, Marker};
+use crate::secrets::switching::Purpose;
 use crate::secrets::*;
 
 /// Counts up to the number of steps that a process makes in a move, and has one die or fail at each.
@@ -73,6 +75,52 @@ async fn a_process_that_dies_at_any_step_of_a_move_leaves_every_secret_where_the
 async fn a_place_that_fails_at_any_step_of_a_move_loses_nothing() {
     at_each_step(Vault, true).await;
     at_each_step(Keychain, true).await;
+}
+
+#[tokio::test]
+async fn what_a_move_has_left_in_a_place_that_is_locked_waits_for_another_start() {
+    let mut machine = Machine::new();
+    machine.fill(Vault, &SECRETS).await;
+    machine.fill(Keychain, &SECRETS).await;
+    machine.keychain.problem = Some("the keychain is locked");
+    let accounts = SECRETS.map(|(account, _)| account.to_owned()).to_vec();
+    let marker = Marker::new(Vault, 1, Some(Leftover { place: Keychain, accounts }));
+    // A call to the keychain would wait for the user.
+    let fate = Arc::new(Fate { dies_at: Some(0), ..Fate::default() });
+    let process = machine.process(&fate);
+    process.marker.write(&marker).unwrap();
+    process.settle(Vault, 1);
+    process.finish_interrupted().await.unwrap();
+    assert_eq!(process.marker.read().unwrap(), Some(marker));
+
+    machine.keychain.problem = None;
+    let process = machine.started(Vault).await;
+    assert_eq!(machine.contents().await, [map(&[]), map(&SECRETS)]);
+    assert_eq!(process.marker.read().unwrap(), Some(Marker::new(Vault, 1, None)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_is_not_held_up_by_what_an_interrupted_move_has_left() {
+    let machine = Machine::new();
+    machine.fill(Vault, &SECRETS).await;
+    machine.fill(Keychain, &SECRETS[..1]).await;
+    let process = machine.process(&Arc::default());
+    let accounts = vec![SECRETS[0].0.to_owned()];
+    process.marker.write(&Marker::new(Vault, 1, Some(Leftover { place: Keychain, accounts }))).unwrap();
+    process.settle(Vault, 1);
+    // A call of another process that takes its time.
+    let other = machine.process(&Arc::default());
+    let (_, call) = other.enter(Purpose::Write).await.unwrap();
+    let began = tokio::time::Instant::now();
+    moving::finish_at_start(&process).await;
+    assert_eq!(began.elapsed().as_secs(), 2);
+    assert_eq!(machine.keychain.content().await, map(&SECRETS[..1]));
+
+    drop(call);
+    while process.marker.read().unwrap() != Some(Marker::new(Vault, 1, None)) {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(machine.contents().await, [map(&[]), map(&SECRETS)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

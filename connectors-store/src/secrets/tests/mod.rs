@@ -34,6 +34,7 @@ async fn the_store_that_switches_keeps_the_contract() {
         two
     };
     contract::credentials::run(|| two().0).await;
+    contract::credentials::run_shared(two).await;
 }
 
 #[tokio::test]

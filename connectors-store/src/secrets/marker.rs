@@ -40,6 +40,28 @@ impl Marker {
     }
 }
 
+/// What a text is.
+enum Parsed {
+    Known(Marker),
+    Newer,
+    Damaged,
+}
+
+fn parse(text: &[u8]) -> Parsed {
+    /// What every version of the file says, whatever else it says.
+    #[derive(Deserialize)]
+    struct Preamble {
+        version: u64,
+    }
+    match serde_json::from_slice::<Preamble>(text) {
+        Ok(Preamble { version: VERSION }) => {
+            serde_json::from_slice(text).map_or(Parsed::Damaged, Parsed::Known)
+        }
+        Ok(_) => Parsed::Newer,
+        Err(_) => Parsed::Damaged,
+    }
+}
+
 /// The file. Written by whoever holds the lock of moves alone.
 #[derive(Debug)]
 pub(super) struct MarkerFile {
@@ -68,10 +90,12 @@ impl MarkerFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.unusable(&format!("cannot be read: {error}"))),
         };
-        match serde_json::from_slice::<Marker>(&text) {
-            Ok(marker) if marker.version == VERSION => Ok(Some(marker)),
-            Ok(_) => Err(self.unusable("was written by a newer version of this program; update to use it")),
-            Err(_) => Err(self.unusable(
+        match parse(&text) {
+            Parsed::Known(marker) => Ok(Some(marker)),
+            Parsed::Newer => {
+                Err(self.unusable("was written by a newer version of this program; update to use it"))
+            }
+            Parsed::Damaged => Err(self.unusable(
                 "is damaged, so that it is not known where the secrets are; put `{\"version\":1,\"kept_in\":\"keychain\",\
                  \"moves\":1}` there, or the same with `vault`",
             )),

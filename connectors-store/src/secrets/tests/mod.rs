@@ -129,7 +129,9 @@ async fn a_record_of_moves_that_cannot_be_read_is_reported_and_nothing_is_touche
     let store = SwitchingStore(Arc::clone(&process));
     for (text, said) in [
         ("{\"version\":1", "is damaged, so that it is not known where the secrets are"),
+        ("{\"version\":1,\"kept_in\":\"cloud\",\"moves\":1}", "is damaged"),
         ("{\"version\":2,\"kept_in\":\"vault\",\"moves\":1}", "was written by a newer version"),
+        ("{\"version\":2,\"kept_in\":{\"cloud\":7}}", "was written by a newer version"),
     ] {
         std::fs::write(&process.marker.path, text).unwrap();
         let error = store.get(&key("connector:a:tokens")).await.unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Where the writing of a file can be cut short, for tests: nothing happens here otherwise.
+//! Where the writing of a file can be cut short, and the reading be held up, for tests: nothing happens here otherwise.
 
 /// A step of replacing a file that has been taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +24,12 @@ pub(crate) fn reached(_: &std::path::Path, _: Step) -> std::io::Result<()> {
     Ok(())
 }
 
+/// To be called before a file is read.
+#[cfg(not(test))]
+pub(crate) fn reading(_: &std::path::Path) {}
+
 #[cfg(test)]
-pub(crate) use injected::reached;
+pub(crate) use injected::{reached, reading};
 
 #[cfg(test)]
 #[path = "faults_tests.rs"]

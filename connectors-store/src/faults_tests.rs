@@ -41,6 +41,23 @@ pub(crate) fn reached(target: &Path, step: Step) -> io::Result<()> {
     }
 }
 
+type Happens = Box<dyn Fn() + Send>;
+
+/// What happens when a file is about to be read, by the file.
+static READERS: Mutex<Option<HashMap<PathBuf, Happens>>> = Mutex::new(None);
+
+/// Has whoever reads the file wait for `happens` first, as for a slow disk.
+pub(crate) fn when_read(file: &Path, happens: impl Fn() + Send + 'static) {
+    READERS.lock().unwrap().get_or_insert_default().insert(file.to_owned(), Box::new(happens));
+}
+
+pub(crate) fn reading(file: &Path) {
+    let happens = READERS.lock().unwrap().as_mut().and_then(|readers| readers.remove(file));
+    if let Some(happens) = happens {
+        happens();
+    }
+}
+
 /// The steps, and whether the new content is in place after each.
 const STEPS: [(Step, bool); 7] = [
     (Step::Created, false),

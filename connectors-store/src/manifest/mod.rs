@@ -10,7 +10,6 @@ mod merge;
 mod pretty;
 mod raw;
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,8 +22,12 @@ use tokio::sync::Mutex;
 
 use crate::atomic;
 use crate::lock::{FileLock, PATIENCE};
+use crate::regular;
 use crate::watch::{Stamp, Watch};
 use document::{Document, Flaw};
+
+/// Largest file that is read: far more than anyone's connectors.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// How often a change is made anew because the file was edited meanwhile.
 const ATTEMPTS: u32 = 20;
@@ -203,8 +206,12 @@ impl ManifestFile {
 
     /// The file's bytes; `None` if there is no file.
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
-        match fs::read(path) {
-            Ok(bytes) => Ok(Some(bytes)),
+        match regular::read(path, MAX_BYTES) {
+            Ok(Some(bytes)) => Ok(Some(bytes)),
+            Ok(None) => {
+                let problem = format!("it is larger than {} MiB", MAX_BYTES >> 20);
+                Err(self.io("read", io::Error::new(io::ErrorKind::FileTooLarge, problem)))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.io("read", error)),
         }

@@ -9,9 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::STORE;
 use super::keeper::SecretPlace;
-use crate::atomic;
+use crate::faults::reading;
+use crate::{atomic, regular};
 
 const VERSION: u64 = 1;
+
+/// Far more than the names of all the secrets that anyone has.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// What the file says. Names no secret's value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,8 +89,10 @@ impl MarkerFile {
 
     /// The same, and nothing is removed: for the many calls, which hold the lock together and so could not.
     pub(super) fn read_only(&self) -> Result<Option<Marker>, CredentialError> {
-        let text = match fs::read(&self.path) {
-            Ok(text) => text,
+        reading(&self.path);
+        let text = match regular::read(&self.path, MAX_BYTES) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Err(self.unusable("is far too large to be what it should be; move it away")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.unusable(&format!("cannot be read: {error}"))),
         };

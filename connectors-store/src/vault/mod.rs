@@ -26,12 +26,16 @@ use crate::atomic;
 use crate::exclusive::Holders;
 use crate::lock::{FileLock, PATIENCE};
 use crate::paths::Paths;
+use crate::regular;
 use crate::secrets::keeper::is_same;
 use file::{Opened, Sealed};
 use flaw::Flaw;
 use key::{Cost, KeyRing};
 pub use passphrase::UnlockError;
 use records::Records;
+
+/// Largest file that is read: far more than anyone's secrets.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// What errors call this store.
 const STORE: &str = "vault";
@@ -240,8 +244,9 @@ impl VaultFile {
 
     /// The vault as it is; `None` if there is none.
     fn sealed(&self, path: &Path) -> Result<Option<Sealed>, Flaw> {
-        match fs::read(path) {
-            Ok(bytes) => Sealed::parse(bytes).map(Some),
+        match regular::read(path, MAX_BYTES) {
+            Ok(Some(bytes)) => Sealed::parse(bytes).map(Some),
+            Ok(None) => Err(Flaw::Foreign),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Flaw::Io { action: "read", source: error }),
         }

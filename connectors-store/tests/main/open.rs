@@ -41,6 +41,38 @@ async fn a_chosen_vault_is_created_once_and_then_used() {
     assert!(!second.notice.contains("It is new"), "{}", second.notice);
 }
 
+#[cfg(all(unix, feature = "vault"))]
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_file_is_an_error_and_holds_nothing_up() {
+    use connectors_core::{ConfigStore, ConnectorDefinition, Slug};
+
+    let pipe = |path: &std::path::Path| {
+        std::fs::remove_file(path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let paths = paths(&folder);
+    let manifest = connectors_store::ManifestStore::new(paths.manifest());
+    let definition = ConnectorDefinition::http(Slug::verbatim("a"), "A", "https://a");
+    manifest.insert(&definition).await.unwrap();
+    pipe(&paths.manifest());
+    for error in [manifest.load().await.unwrap_err(), manifest.insert(&definition).await.unwrap_err()] {
+        assert!(error.to_string().ends_with("connectors.json: it is not a regular file"), "{error}");
+    }
+
+    for file in [paths.key_file.clone(), paths.vault(), paths.state_root.join("secrets.json")] {
+        open_credentials(SecretsChoice::Vault, &paths).await.unwrap();
+        std::fs::write(paths.state_root.join("secrets.json"), r#"{"version":1,"kept_in":"vault","moves":1}"#)
+            .unwrap();
+        pipe(&file);
+        let opened = open_credentials(SecretsChoice::Vault, &paths).await.unwrap();
+        let said = opened.notice.contains("it is not a regular file");
+        assert!(opened.warning && said, "{}: {}", file.display(), opened.notice);
+        std::fs::remove_file(&file).unwrap();
+        let _ = std::fs::remove_file(paths.vault());
+    }
+}
+
 #[cfg(feature = "vault")]
 #[tokio::test]
 async fn a_passphrase_beside_a_vault_with_a_key_file_is_warned_of_as_long_as_it_has_no_effect() {

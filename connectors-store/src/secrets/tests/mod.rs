@@ -4,7 +4,6 @@ mod interrupted;
 #[cfg(all(feature = "keychain", feature = "vault"))]
 mod opening;
 mod scripted;
-#[cfg(unix)]
 mod slow_disk;
 #[cfg(feature = "vault")]
 mod vault_file;

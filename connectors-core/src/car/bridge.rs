@@ -72,16 +72,22 @@ impl CarBridge {
     }
 
     /// Lists the connectors' tools in a runtime, from now on and as they come and go, and records in its event log what becomes
-    /// of them. Its actions reach them through an [`executor`](Self::executor). To be done once for each runtime.
+    /// of them. Its actions reach them through an [`executor`](Self::executor), which is to be set before, so that nothing is
+    /// listed that cannot be called. A runtime that is attached already stays as it is.
     ///
     /// A tool of the runtime's own keeps its name: a connector's tool of that name is not listed, nor called.
     pub async fn attach(&self, runtime: &Runtime) {
         self.record_into(&runtime.log).await;
-        let tools = RuntimeTools::of(self.attached(runtime), Arc::clone(&self.permissions));
+        let attached = self.attached(runtime);
+        if attached.is_followed() {
+            return;
+        }
+        let tools = RuntimeTools::of(attached, Arc::clone(&self.permissions));
         self.names.listing.follow(tools).await;
     }
 
-    /// The way from a runtime's actions to connectors: to be set as its tool executor.
+    /// The way from a runtime's actions to connectors: to be set as its tool executor. Calls nothing before the runtime is
+    /// [attached](Self::attach).
     pub fn executor(&self, runtime: &Runtime) -> ConnectorExecutor {
         ConnectorExecutor::new(self.names.clone(), self.attached(runtime), self.recorder(&runtime.log))
     }

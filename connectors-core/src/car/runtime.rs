@@ -1,6 +1,7 @@
 //! The tools of one runtime.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock as StdRwLock, Weak};
 
 use async_trait::async_trait;
@@ -22,6 +23,8 @@ pub(super) struct Attached {
     crowded_out: StdRwLock<HashMap<Arc<str>, Arc<Route>>>,
     /// The connectors that rules deny, by rule.
     denials: StdRwLock<HashMap<String, Slug>>,
+    /// Whether its list follows the connectors.
+    follows: AtomicBool,
 }
 
 /// Who has a name in a runtime.
@@ -42,6 +45,7 @@ impl Attached {
             policies: Arc::downgrade(&runtime.policies),
             crowded_out: StdRwLock::default(),
             denials: StdRwLock::default(),
+            follows: AtomicBool::new(false),
         }
     }
 
@@ -49,6 +53,11 @@ impl Attached {
         std::ptr::eq(self.registry.as_ptr(), Arc::as_ptr(&runtime.registry))
             && std::ptr::eq(self.schemas.as_ptr(), Arc::as_ptr(&runtime.tools))
             && std::ptr::eq(self.policies.as_ptr(), Arc::as_ptr(&runtime.policies))
+    }
+
+    /// Whether somebody has its list follow the connectors; if nobody does, whoever asks is to.
+    pub(super) fn is_followed(&self) -> bool {
+        self.follows.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn is_gone(&self) -> bool {

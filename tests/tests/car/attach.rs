@@ -39,9 +39,9 @@ async fn a_tool_of_the_hosts_own_keeps_its_name_and_stays_when_the_connectors_go
     runtime.register_tool_schema(schema("mcp_s_add")).await;
     let before = (runtime.registry.names().await, schemas(&runtime).await);
 
-    host.bridge.attach(&runtime).await;
     let executor = host.bridge.executor(&runtime).with_fallback(Arc::new(Own));
     runtime.set_executor(Arc::new(executor)).await;
+    host.bridge.attach(&runtime).await;
     let slug = host.add("S", &server, &["echo", "add"]).await;
     assert_eq!(host.routed(), strings(&["mcp_s_add", "mcp_s_echo"]).into_iter().collect());
     // Nor does a rule against the connector touch them.
@@ -126,8 +126,8 @@ async fn a_log_follows_once_whatever_else_was_made_for_its_runtime_before() {
     drop(host.bridge.denial(&runtime, "rule", nobody.clone()));
     host.bridge.deny_connector(&runtime, "rule", nobody).await;
     host.bridge.record_into(&runtime.log).await;
-    host.bridge.attach(&runtime).await;
     runtime.set_executor(Arc::new(executor)).await;
+    host.bridge.attach(&runtime).await;
     let slug = host.add("S", &server, &["echo"]).await;
     assert_eq!(output(&runtime, "mcp_s_echo", json!({"text": "x"})).await, json!("x"));
     host.disable(&slug, &["echo"]).await;

@@ -61,8 +61,8 @@ impl Host {
     pub(crate) async fn runtime(&self) -> Arc<Runtime> {
         let runtime = Runtime::new();
         runtime.enable_event_log_hash_chaining().await;
-        self.bridge.attach(&runtime).await;
         runtime.set_executor(Arc::new(self.bridge.executor(&runtime))).await;
+        self.bridge.attach(&runtime).await;
         Arc::new(runtime)
     }
 

@@ -77,7 +77,7 @@ async fn it_works_in_a_runtime() {
     host.bridge.attach_mcp(&executor).await;
     host.add("S", &server, &["echo"]).await;
     let runtime = Runtime::new();
-    host.bridge.attach(&runtime).await;
     runtime.set_executor(executor).await;
+    host.bridge.attach(&runtime).await;
     assert_eq!(crate::host::output(&runtime, "mcp_s_echo", json!({"text": "x"})).await, json!("x"));
 }

@@ -30,10 +30,10 @@ async fn thirty_two_actions_and_one_are_measured() {
     host.add("S", &server, &["sleep"]).await;
     let ours = host.runtime().await;
     let engines = Runtime::new();
-    host.bridge.attach(&engines).await;
     let executor = Arc::new(McpToolExecutor::new());
     host.bridge.attach_mcp(&executor).await;
     engines.set_executor(executor).await;
+    host.bridge.attach(&engines).await;
     for (name, runtime) in [("ConnectorExecutor", &*ours), ("McpToolExecutor", &engines)] {
         time(runtime, 1).await;
         let (mut one, mut many) = (Duration::MAX, Duration::MAX);

@@ -5,22 +5,30 @@ use std::sync::Arc;
 use car_engine::{Runtime, ToolExecutor};
 use connectors_core::car::CarBridge;
 use connectors_core::{ConnectorManager, Slug, gate::DenyConnectors};
+use connectors_ws::car::Governance;
 use connectors_ws::{Dispatcher, ErrorObject, SecretsChoice, Session, compose};
 use serde_json::value::RawValue;
 
-/// Once, at boot: the user's connectors, dialled behind this.
-async fn boot() -> Result<(Dispatcher, CarBridge), compose::StartError> {
-    let dispatcher = compose::start(SecretsChoice::Auto).await?;
+/// Once, at boot: the user's connectors, dialled behind this. Calls over the WebSocket go through `runtime` too: its rules hold for
+/// them, and its event log holds them.
+async fn boot(
+    runtime: &Arc<Runtime>,
+    callback: Arc<dyn ToolExecutor>,
+) -> Result<(Dispatcher, CarBridge), compose::StartError> {
+    let dispatcher = compose::ungoverned(SecretsChoice::Auto).await?;
     let bridge = CarBridge::new(dispatcher.manager().clone()).await;
-    Ok((dispatcher, bridge))
+    attach(&bridge, runtime, callback).await;
+    let governance = Governance::over(Arc::clone(runtime), bridge.clone()).await;
+    Ok((dispatcher.with_governance(governance), bridge))
 }
 
 /// For every runtime: its tools follow the connectors from here on, and its actions reach them. What no connector has goes to
 /// `callback`, the host's own executor.
 async fn attach(bridge: &CarBridge, runtime: &Runtime, callback: Arc<dyn ToolExecutor>) {
-    bridge.attach(runtime).await;
     let executor = bridge.executor(runtime).with_fallback(callback);
+    // Before its tools are listed, so that none is that cannot be called.
     runtime.set_executor(Arc::new(executor)).await;
+    bridge.attach(runtime).await;
 }
 
 /// For a rule from a policy file, on one runtime.
@@ -39,14 +47,15 @@ async fn answer(
 }
 
 /// A host that puts the manager together itself: its own stores, gates and wires.
-async fn own_manager() -> Dispatcher {
+async fn own_manager(runtime: Arc<Runtime>) -> Dispatcher {
     let policy = Arc::new(DenyConnectors::default());
     let manager = ConnectorManager::builder()
         .with_dialer(Arc::new(connectors_http::HttpDialer::new()))
         .with_gate(Arc::<DenyConnectors>::clone(&policy))
         .start()
         .await;
-    Dispatcher::new(manager, policy)
+    let bridge = CarBridge::new(manager.clone()).await;
+    Dispatcher::new(manager, policy).with_governance(Governance::over(runtime, bridge).await)
 }
 
 struct NoTools;
@@ -60,9 +69,8 @@ impl ToolExecutor for NoTools {
 
 #[tokio::main]
 async fn main() -> Result<(), compose::StartError> {
-    let (dispatcher, bridge) = boot().await?;
-    let runtime = Runtime::new();
-    attach(&bridge, &runtime, Arc::new(NoTools)).await;
+    let runtime = Arc::new(Runtime::new());
+    let (dispatcher, bridge) = boot(&runtime, Arc::new(NoTools)).await?;
     deny(&bridge, &runtime, "no-files", Slug::from_name("fs")).await;
     let (session, _notifications) = Session::open();
     let answered = answer(&dispatcher, &session, "connectors.list", None).await;
@@ -71,7 +79,7 @@ async fn main() -> Result<(), compose::StartError> {
         tools = runtime.tool_schemas().await.len(),
         "connectors are attached"
     );
-    own_manager().await.manager().shutdown().await;
+    own_manager(Arc::new(Runtime::new())).await.manager().shutdown().await;
     dispatcher.manager().shutdown().await;
     Ok(())
 }

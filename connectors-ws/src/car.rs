@@ -42,12 +42,12 @@ impl Governance {
             tracing::error!(%error, "the journal could not be opened; the event log is in memory");
             log::open(None)
         });
-        let runtime = Runtime::new().with_event_log(log);
-        let governance = Self::over(Arc::new(runtime), CarBridge::new(manager).await).await;
+        let runtime = Arc::new(Runtime::new().with_event_log(log));
+        let governance = Self::over(runtime, CarBridge::new(manager).await).await;
         Self { bounds: Some(Arc::new(bounds)), ..governance }
     }
 
-    /// A runtime of the host's. Its tool executor is replaced.
+    /// A runtime of the host's: its rules hold for every call, and its event log holds it. The runtime's tool executor stays as it is.
     pub async fn over(runtime: Arc<Runtime>, bridge: CarBridge) -> Self {
         Self { calls: Arc::new(GovernedCalls::through(runtime, &bridge).await), bridge, bounds: None }
     }

@@ -25,10 +25,22 @@ pub enum StartError {
 }
 
 /// Starts a manager on the files of this user, with every wire that this build has, and returns its methods. Returns
-/// before connectors are ready.
+/// before connectors are ready. With the feature `car-engine`, calls go through a runtime of their own.
 ///
 /// A manifest that cannot be read does not fail the start: the manager is empty, says so, and refuses to write.
 pub async fn start(secrets: SecretsChoice) -> Result<Dispatcher, StartError> {
+    let dispatcher = ungoverned(secrets).await?;
+    #[cfg(feature = "car-engine")]
+    let dispatcher = {
+        let governance = crate::car::Governance::start(dispatcher.manager().clone()).await;
+        dispatcher.with_governance(governance)
+    };
+    Ok(dispatcher)
+}
+
+/// As [`start`], without a runtime: for hosts that have calls go through theirs
+/// (`Dispatcher::with_governance`), or through none.
+pub async fn ungoverned(secrets: SecretsChoice) -> Result<Dispatcher, StartError> {
     let paths = Paths::from_env()?;
     let credentials = open_credentials(secrets, &paths).await?;
     if credentials.warning {
@@ -50,12 +62,7 @@ pub async fn start(secrets: SecretsChoice) -> Result<Dispatcher, StartError> {
             title: Some("Connectors".to_owned()),
         });
     let manager = with_wires(builder).start().await;
-    #[cfg(feature = "car-engine")]
-    let governance = crate::car::Governance::start(manager.clone()).await;
-    let dispatcher = Dispatcher::new(manager, policy).with_secrets(credentials.secrets);
-    #[cfg(feature = "car-engine")]
-    let dispatcher = dispatcher.with_governance(governance);
-    Ok(dispatcher)
+    Ok(Dispatcher::new(manager, policy).with_secrets(credentials.secrets))
 }
 
 /// Adds a dialer for every wire that is compiled in, and the sign-in that goes with it.

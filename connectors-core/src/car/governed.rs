@@ -52,15 +52,14 @@ pub struct GovernedCalls {
 }
 
 impl GovernedCalls {
-    /// Attaches the bridge to the runtime and sets its executor.
+    /// Attaches the bridge to the runtime, if that is not done yet. The runtime's executor stays as it is: these calls have their
+    /// own.
     pub async fn through(runtime: Arc<Runtime>, bridge: &CarBridge) -> Self {
-        bridge.attach(&runtime).await;
         let executor = bridge.executor(&runtime);
         let awaited = Arc::clone(&executor.awaited);
-        let executor: Arc<dyn ToolExecutor> = Arc::new(executor);
-        runtime.set_executor(Arc::clone(&executor)).await;
+        bridge.attach(&runtime).await;
         let recorder = bridge.recorder(&runtime.log);
-        Self { bridge: bridge.clone(), runtime, executor, awaited, recorder }
+        Self { bridge: bridge.clone(), runtime, executor: Arc::new(executor), awaited, recorder }
     }
 
     fn manager(&self) -> &ConnectorManager {

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use crate::host::{Host, output};
 
 async fn governed(host: &Host) -> GovernedCalls {
-    GovernedCalls::through(Arc::new(Runtime::new()), &host.bridge).await
+    let runtime = Arc::new(Runtime::new());
+    runtime.set_executor(Arc::new(host.bridge.executor(&runtime))).await;
+    GovernedCalls::through(runtime, &host.bridge).await
 }
 
 /// The server's result, whole.

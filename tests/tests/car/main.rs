@@ -8,6 +8,7 @@ mod chain;
 mod churn;
 mod daemon;
 mod dispatch;
+mod embedded;
 mod governance;
 mod governed;
 mod host;

@@ -105,8 +105,8 @@ pub(super) async fn call(
     Ok(output)
 }
 
-/// As [`call`], where somebody waits for the whole outcome of this action; `None` where nobody does. Nobody reads the output then,
-/// which is `null`.
+/// As [`call`], where somebody waits for the whole outcome of this action; `None` where nobody does. The output is `null` then, and a
+/// failure says no more than its code: event logs keep both, and what the server says is for the caller alone.
 pub(super) async fn call_awaited(
     manager: &ConnectorManager,
     route: &Route,
@@ -116,11 +116,12 @@ pub(super) async fn call_awaited(
     let request = awaited.take_request(action, &route.slug, &route.tool.name)?;
     let outcome = manager.call_tool(request).await;
     let verdict = match &outcome {
-        Ok(result) => result::verdict(&result.outcome).map_err(ToolFailure::ordinary),
-        Err(error) => Err(result::failure(error)),
+        Ok(result) if !result.outcome.is_error() => Ok(Value::Null),
+        Ok(_) => Err(ToolFailure::ordinary("the tool has failed: tool_error")),
+        Err(error) => Err(ToolFailure::ordinary(format!("the call has failed: {}", error.code()))),
     };
     awaited.put(action, outcome);
-    Some(verdict.map(|()| Value::Null))
+    Some(verdict)
 }
 
 /// A milliseconds budget as the engine has it. None at all is no time, not no limit.

@@ -34,23 +34,31 @@ async fn the_log_says_of_a_call_what_its_caller_is_told() {
             async move { Ok(found) }
         })
     };
-    let server = Script::modern().with_tools([tool, Tool::fail()]).start();
+    let server = Script::modern().with_tools([tool, Tool::fail(), Tool::rpc_error()]).start();
     let host = Host::new().await;
-    let slug = host.add("S", &server, &["find", "fail"]).await;
+    let slug = host.add("S", &server, &["find", "fail", "rpc_error"]).await;
     let calls = governed(&host).await;
     let result = call(&calls, &slug, "find", json!({})).await;
     assert_eq!(result["structuredContent"], found["structuredContent"]);
     assert_eq!(call(&calls, &slug, "fail", json!({})).await["isError"], true);
+    let refused = calls.call_tool(CallRequest::new(slug.clone(), "rpc_error", json!({}))).await;
+    assert_eq!(refused.unwrap_err().to_string(), "the server of `s` answered with error -32000");
 
     let log = calls.runtime().log.lock().await;
     let ended = log
         .events()
         .iter()
         .filter(|event| matches!(event.kind, EventKind::ActionSucceeded | EventKind::ActionFailed));
-    let ended: Vec<_> = ended.map(|event| (event.kind.clone(), event.data["tool"].clone())).collect();
+    let ended: Vec<_> =
+        ended.map(|event| json!([event.kind, event.data["tool"], event.data.get("error")])).collect();
+    // Nothing that the server says: that is the caller's.
     assert_eq!(
         ended,
-        [(EventKind::ActionSucceeded, json!("mcp_s_find")), (EventKind::ActionFailed, json!("mcp_s_fail"))]
+        [
+            json!([EventKind::ActionSucceeded, "mcp_s_find", null]),
+            json!([EventKind::ActionFailed, "mcp_s_fail", "the tool has failed: tool_error"]),
+            json!([EventKind::ActionFailed, "mcp_s_rpc_error", "the call has failed: upstream_error"]),
+        ]
     );
 }
 

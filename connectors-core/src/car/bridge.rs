@@ -6,10 +6,10 @@ use car_engine::{EventLog, McpToolExecutor, Runtime, ToolPermission};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::executor::ConnectorExecutor;
-use super::listing::Listing;
+use super::listing::{Listing, Owned};
 use super::mcp::McpRoutes;
 use super::record::Recorder;
-use super::runtime::{Attached, RuntimeTools};
+use super::runtime::{Attached, RuntimeTools, Runtimes};
 use super::session::ConnectorSession;
 use super::tools::Permissions;
 use crate::manager::weak::WeakManager;
@@ -37,8 +37,7 @@ pub struct CarBridge {
     permissions: Permissions,
     /// One for each log.
     recordings: Arc<Mutex<Vec<Recording>>>,
-    /// One for each runtime.
-    runtimes: Arc<Mutex<Vec<Arc<Attached>>>>,
+    runtimes: Runtimes,
 }
 
 impl std::fmt::Debug for CarBridge {
@@ -62,7 +61,7 @@ impl CarBridge {
             names: Names { manager, listing },
             permissions,
             recordings: Arc::default(),
-            runtimes: Arc::default(),
+            runtimes: Runtimes::default(),
         }
     }
 
@@ -93,10 +92,12 @@ impl CarBridge {
     }
 
     /// Keeps sessions and routes of an `McpToolExecutor` in step, and so of all that share them. Servers that the host has added
-    /// stay as they are; one under the slug of a connector keeps that connector's tools out. Once the manager is no more, the
-    /// sessions refuse every call.
+    /// stay as they are; one under the slug of a connector keeps that connector's tools out. So does a tool of the host's own in any
+    /// runtime that is attached: its name leads to no connector, in none of them. Once the manager is no more, the sessions refuse
+    /// every call.
     pub async fn attach_mcp(&self, executor: &Arc<McpToolExecutor>) {
-        self.names.listing.follow(McpRoutes::of(executor, self.manager().downgrade())).await;
+        let routes = McpRoutes::of(executor, self.manager().downgrade(), self.runtimes.clone());
+        self.names.listing.follow(routes).await;
     }
 
     /// One connector as a session of the engine's.
@@ -128,23 +129,15 @@ impl CarBridge {
     }
 
     pub(super) fn owners(&self) -> Owners {
-        Owners { manager: self.manager().downgrade(), listing: Arc::clone(&self.names.listing) }
+        Owners { manager: self.manager().downgrade(), owned: self.names.listing.owned.clone() }
     }
 
     pub(super) fn recorder(&self, log: &Arc<AsyncMutex<EventLog>>) -> Recorder {
         self.recording(log, |recording| recording.recorder.clone())
     }
 
-    /// What is shared by all that serve a runtime.
     pub(super) fn attached(&self, runtime: &Runtime) -> Arc<Attached> {
-        let mut runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
-        runtimes.retain(|attached| !attached.is_gone());
-        if let Some(attached) = runtimes.iter().find(|attached| attached.is_to(runtime)) {
-            return Arc::clone(attached);
-        }
-        let attached = Arc::new(Attached::to(runtime));
-        runtimes.push(Arc::clone(&attached));
-        attached
+        self.runtimes.attached(runtime)
     }
 
     fn recording<R>(&self, log: &Arc<AsyncMutex<EventLog>>, then: impl FnOnce(&mut Recording) -> R) -> R {
@@ -180,22 +173,23 @@ impl Names {
 
     /// The connector that a name belongs to; for one that is not routed any more, the one that it belonged to.
     pub(super) fn owner(&self, canonical: &str) -> Option<Slug> {
-        self.route(canonical).map(|route| route.slug.clone()).or_else(|| self.listing.owner(canonical))
+        self.route(canonical).map(|route| route.slug.clone()).or_else(|| self.listing.owned.owner(canonical))
     }
 }
 
-/// Whose names are, for what may outlive the manager, which it does not keep alive.
+/// Whose names are, for what may outlive the manager and the listing: neither is kept alive.
 pub(super) struct Owners {
     manager: WeakManager,
-    listing: Arc<Listing>,
+    owned: Owned,
 }
 
 impl Owners {
     /// As [`Names::owner`]; once the manager is no more, the connector that a name belonged to.
     pub(super) fn of(&self, canonical: &str) -> Option<Slug> {
-        match self.manager.upgrade() {
-            Some(manager) => Names { manager, listing: Arc::clone(&self.listing) }.owner(canonical),
-            None => self.listing.owner(canonical),
-        }
+        let routed = self
+            .manager
+            .upgrade()
+            .and_then(|manager| manager.routes().by_name(canonical).map(|route| route.slug.clone()));
+        routed.or_else(|| self.owned.owner(canonical))
     }
 }

@@ -1,8 +1,11 @@
 //! `deny_connector` as a policy of a runtime.
 
 use car_engine::{PolicyCheck, Runtime};
+use futures_util::FutureExt;
+use tokio::task::unconstrained;
 
 use super::bridge::CarBridge;
+use super::runtime::Holder;
 use crate::names::Slug;
 
 /// Keeps the names of these rules apart from those of a host's own policies.
@@ -49,7 +52,12 @@ impl CarBridge {
         let attached = self.attached(runtime);
         Box::new(move |action, _| {
             let tool = action.tool.as_deref()?;
-            if owners.of(tool)? != target || attached.is_crowded_out(tool) {
+            if owners.of(tool)? != target {
+                return None;
+            }
+            // While the tools are being changed the name counts as the connector's.
+            let holder = unconstrained(attached.holder(&target, tool)).now_or_never();
+            if matches!(holder, Some(Holder::Somebody)) {
                 return None;
             }
             recorder.denied(&target, &action.id, tool, &rule);

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 
-use super::listing::List;
+use super::listing::{List, Purpose};
 use crate::events::{self, ConnectorEvent};
 use crate::manager::Route;
 use crate::names::Slug;
@@ -94,6 +94,10 @@ impl Recorder {
 /// A log that follows the listing like a registry does.
 #[async_trait]
 impl List for Recorder {
+    fn purpose(&self) -> Purpose {
+        Purpose::Show
+    }
+
     async fn withdraw(&mut self, routes: &[Arc<Route>]) -> bool {
         self.tools(routes, "reject", "not, or no longer, enabled, admitted and on offer");
         !self.is_gone()

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock as StdRwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock as StdRwLock, Weak};
 
 use async_trait::async_trait;
 use car_engine::{PolicyEngine, Runtime, ToolEntry, ToolRegistry};
 use car_ir::{ToolSchema, ToolSourceKind};
 use tokio::sync::RwLock;
 
-use super::listing::List;
+use super::listing::{List, Purpose};
 use super::tools::{Permissions, connector_of, tool_entry, tool_schema};
 use crate::manager::Route;
 use crate::names::Slug;
@@ -81,11 +81,6 @@ impl Attached {
         }
     }
 
-    /// True if a tool of a connector's is not listed because the name is somebody else's.
-    pub(super) fn is_crowded_out(&self, tool: &str) -> bool {
-        self.crowded_out.read().unwrap_or_else(PoisonError::into_inner).contains_key(tool)
-    }
-
     /// A rule of the name is replaced: the connector that it denied.
     pub(super) fn deny(&self, rule: &str, target: Slug) -> Option<Slug> {
         self.denials.write().unwrap_or_else(PoisonError::into_inner).insert(rule.to_owned(), target)
@@ -100,6 +95,35 @@ impl Attached {
     pub(super) fn denied_by(&self, slug: &Slug) -> Option<String> {
         let denials = self.denials.read().unwrap_or_else(PoisonError::into_inner);
         denials.iter().filter(|(_, target)| *target == slug).map(|(rule, _)| rule.clone()).min()
+    }
+}
+
+/// The runtimes of one bridge.
+#[derive(Clone, Default)]
+pub(super) struct Runtimes(Arc<Mutex<Vec<Arc<Attached>>>>);
+
+impl Runtimes {
+    /// What is shared by all that serve a runtime.
+    pub(super) fn attached(&self, runtime: &Runtime) -> Arc<Attached> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|attached| !attached.is_gone());
+        if let Some(attached) = all.iter().find(|attached| attached.is_to(runtime)) {
+            return Arc::clone(attached);
+        }
+        let attached = Arc::new(Attached::to(runtime));
+        all.push(Arc::clone(&attached));
+        attached
+    }
+
+    /// True if the name of a tool of the connector `slug` is somebody else's in one of them.
+    pub(super) async fn is_taken(&self, slug: &Slug, tool: &str) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for attached in all {
+            if matches!(attached.holder(slug, tool).await, Holder::Somebody) {
+                return true;
+            }
+        }
+        false
     }
 }
 
@@ -151,6 +175,10 @@ impl RuntimeTools {
 
 #[async_trait]
 impl List for RuntimeTools {
+    fn purpose(&self) -> Purpose {
+        Purpose::Show
+    }
+
     // The schemas are locked throughout, so that nobody sees the two differ.
 
     async fn withdraw(&mut self, routes: &[Arc<Route>]) -> bool {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::call;
 use super::result::ResultShape;
+use super::runtime::Runtimes;
 use crate::manager::weak::WeakManager;
 use crate::manager::{ConnectorManager, Route, RouteTable};
 use crate::names::Slug;
@@ -22,6 +23,7 @@ use crate::names::Slug;
 pub struct ConnectorSession {
     manager: Reach,
     slug: Slug,
+    runtimes: Runtimes,
 }
 
 /// How a session comes to its manager.
@@ -36,12 +38,12 @@ enum Reach {
 impl ConnectorSession {
     /// A session that keeps the manager alive.
     pub(super) fn new(manager: ConnectorManager, slug: Slug) -> Self {
-        Self { manager: Reach::Kept(manager), slug }
+        Self { manager: Reach::Kept(manager), slug, runtimes: Runtimes::default() }
     }
 
-    /// A session that lasts as long as the manager.
-    pub(super) fn lent(manager: WeakManager, slug: Slug) -> Self {
-        Self { manager: Reach::Lent(manager), slug }
+    /// A session that lasts as long as the manager. What is somebody else's in one of the runtimes is not called by it.
+    pub(super) fn lent(manager: WeakManager, slug: Slug, runtimes: Runtimes) -> Self {
+        Self { manager: Reach::Lent(manager), slug, runtimes }
     }
 
     fn manager(&self) -> Result<ConnectorManager, String> {
@@ -103,6 +105,10 @@ impl McpSession for ConnectorSession {
         let Some(route) = self.route(&manager.routes(), name) else {
             return Err(format!("the connector `{}` has no enabled tool `{name}`", self.slug));
         };
+        if self.runtimes.is_taken(&self.slug, &route.canonical).await {
+            // The executor that asks does not know by which of the two tools it was asked.
+            return Err(format!("the tool `{}` is not the connector's in this host", route.canonical));
+        }
         let arguments = if arguments.is_null() { Value::Object(serde_json::Map::new()) } else { arguments };
         call::call(&manager, &route, arguments, timeout, ResultShape::Text)
             .await

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use async_trait::async_trait;
 use car_engine::{EventKind, Runtime, ToolEntry, ToolExecutor, ToolPermission, ToolSchema, ToolSource};
 use car_ir::{ActionStatus, FailureBehavior};
 use connectors_core::Slug;
@@ -11,21 +10,7 @@ use connectors_tests::deadline::poll;
 use connectors_tests::{Script, Tool};
 use serde_json::{Value, json};
 
-use crate::host::{Host, action, listed, output, run, strings};
-
-/// Runs the host's own tools, and says so.
-struct Own;
-
-#[async_trait]
-impl ToolExecutor for Own {
-    async fn execute(&self, tool: &str, _: &Value) -> Result<Value, String> {
-        Ok(json!(format!("the host ran {tool}")))
-    }
-}
-
-fn schema(tool: &str) -> ToolSchema {
-    serde_json::from_value(json!({"name": tool, "parameters": {"type": "object"}})).unwrap()
-}
+use crate::host::{Host, Own, action, listed, output, run, schema, strings};
 
 #[tokio::test]
 async fn a_tool_of_the_hosts_own_keeps_its_name_and_stays_when_the_connectors_goes() {
@@ -63,7 +48,9 @@ async fn a_tool_of_the_hosts_own_keeps_its_name_and_stays_when_the_connectors_go
 
     // A tool that takes the name of a connector's is the host's from then on.
     runtime.register_tool_entry(ToolEntry::new(schema("mcp_s_echo"))).await;
+    host.bridge.deny_connector(&runtime, "rule", slug.clone()).await;
     assert_eq!(output(&runtime, "mcp_s_echo", json!({})).await, json!("the host ran mcp_s_echo"));
+    assert!(host.bridge.allow_connector(&runtime, "rule").await);
     host.manager.remove(&slug).await.unwrap();
     let all: std::collections::BTreeSet<String> = strings(&["mcp_s_add", "mcp_s_echo"]).into_iter().collect();
     assert_eq!(listed(&runtime).await, (strings(&["mcp_s_echo"]).into_iter().collect(), all));

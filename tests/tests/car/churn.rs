@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use car_engine::Runtime;
+use car_engine::{McpToolExecutor, Runtime};
 use car_ir::ActionStatus;
 use connectors_core::Slug;
 use connectors_core::manager::NewConnector;
@@ -31,8 +31,8 @@ struct Ages {
     under_way: [AtomicU64; RUNTIMES],
     /// By runtime: how many actions have begun.
     begun: [AtomicU64; RUNTIMES],
-    /// How many have succeeded.
-    succeeded: AtomicU64,
+    /// By runtime: how many have succeeded.
+    succeeded: [AtomicU64; RUNTIMES],
     over: AtomicBool,
 }
 
@@ -51,7 +51,9 @@ impl Ages {
             self.begun[n].fetch_add(1, Ordering::SeqCst);
             let result = run(runtime, action("a", "mcp_churn_echo", json!({"text": age.to_string()}))).await;
             if result.status == ActionStatus::Succeeded {
-                self.succeeded.fetch_add(1, Ordering::SeqCst);
+                self.succeeded[n].fetch_add(1, Ordering::SeqCst);
+                let output = result.output.unwrap();
+                assert_eq!(output, json!(age.to_string()), "what shows it had somebody else run it");
             }
             self.under_way[n].store(0, Ordering::SeqCst);
             tokio::task::yield_now().await;
@@ -86,8 +88,12 @@ async fn withdraw(way: usize, host: &Host, slug: &Slug, server: &McpServer) {
     match way {
         0 => drop(host.manager.disable_tools(slug, &all).await.unwrap()),
         1 => host.manager.remove(slug).await.unwrap(),
+        2 => {
+            host.kept.upgrade().unwrap().register("rule", slug.clone());
+            host.manager.gates_changed().await;
+        }
         // Off the server's list, and changed on it.
-        2 => server.set_tools([Tool::add()]),
+        3 => server.set_tools([Tool::add()]),
         _ => server.set_tools([tool().described("Changed."), Tool::add()]),
     }
     poll("the tool to be withdrawn", async || host.routed().is_empty().then_some(())).await;
@@ -103,12 +109,16 @@ async fn bring_back(way: usize, host: &Host, slug: &Slug, server: &McpServer) {
             host.manager.add(NewConnector::http("Churn", server.url(), Vec::new())).await.unwrap();
             host.manager.enable_tools(slug, &all).await.unwrap();
         }
-        2 => server.set_tools([tool(), Tool::add()]),
+        2 => {
+            assert!(host.kept.upgrade().unwrap().lift("rule"));
+            host.manager.gates_changed().await;
+        }
+        3 => server.set_tools([tool(), Tool::add()]),
         // As it was: no change any more. The next time it is accepted as it is.
         _ => drop(host.manager.accept_changes(slug, &all).await.unwrap()),
     }
     poll("the tool to be back", async || (!host.routed().is_empty()).then_some(())).await;
-    if way == 3 {
+    if way == 4 {
         server.set_tools([tool(), Tool::add()]);
         poll("the old definition", async || host.routed().is_empty().then_some(())).await;
         host.manager.accept_changes(slug, &all).await.unwrap();
@@ -122,8 +132,11 @@ async fn no_call_to_a_withdrawn_tool_reaches_the_wire() {
     let server = Script::modern().with_tools([tool(), Tool::add()]).start();
     let host = Host::new().await;
     let mut runtimes: Vec<Arc<Runtime>> = Vec::new();
-    for _ in 0..RUNTIMES {
-        runtimes.push(host.runtime().await);
+    let engines = Arc::new(McpToolExecutor::new());
+    host.bridge.attach_mcp(&engines).await;
+    for n in 0..RUNTIMES {
+        let runtime = if n % 4 == 3 { host.runtime_on(&engines).await } else { host.runtime().await };
+        runtimes.push(runtime);
     }
     let slug = host.add("Churn", &server, &["echo"]).await;
     let ages = Arc::new(Ages::default());
@@ -136,7 +149,7 @@ async fn no_call_to_a_withdrawn_tool_reaches_the_wire() {
         })
         .collect();
     let mut withdrawn = Vec::new();
-    for way in (0..4).cycle() {
+    for way in (0..5).cycle() {
         withdraw(way, &host, &slug, &server).await;
         // Whatever begins from here on, until the next age, must not arrive.
         withdrawn.push(ages.turn().await.to_string());
@@ -151,7 +164,7 @@ async fn no_call_to_a_withdrawn_tool_reaches_the_wire() {
         bring_back(way, &host, &slug, &server).await;
         host.manager.reconnect(&slug).await.unwrap();
         ages.used().await;
-        if Instant::now() >= end && way == 3 {
+        if Instant::now() >= end && way == 4 {
             break;
         }
     }
@@ -163,7 +176,9 @@ async fn no_call_to_a_withdrawn_tool_reaches_the_wire() {
     for runtime in &runtimes {
         assert_eq!(listed(runtime).await, (host.routed(), host.routed()));
     }
-    assert!(ages.succeeded.load(Ordering::SeqCst) > 0, "no call has arrived at all");
+    assert!(engines.handles("mcp_churn_echo").await);
+    let succeeded = ages.succeeded.each_ref().map(|succeeded| succeeded.load(Ordering::SeqCst));
+    assert!(!succeeded.contains(&0), "of some runtime no call has arrived at all: {succeeded:?}");
     for call in server.calls() {
         let age = call.body["params"]["arguments"]["text"].as_str().unwrap().to_owned();
         assert!(!withdrawn.contains(&age), "a call of the age {age} has reached the server");

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use car_engine::{EventKind, Runtime, ToolExecutor, ToolSchema};
+use car_engine::{EventKind, Runtime};
 use connectors_core::gate::DenyConnectors;
 use connectors_tests::{Script, Tool};
 use connectors_ws::car::Governance;
@@ -11,17 +10,7 @@ use connectors_ws::{Dispatcher, ErrorObject, Session};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
-use crate::host::{Host, output};
-
-/// Runs the host's own tools, and says so.
-struct Own;
-
-#[async_trait]
-impl ToolExecutor for Own {
-    async fn execute(&self, tool: &str, _: &Value) -> Result<Value, String> {
-        Ok(json!(format!("the host ran {tool}")))
-    }
-}
+use crate::host::{Host, Own, output, schema};
 
 /// As docs/embedding-in-car.md shows.
 async fn embedded(host: &Host, runtime: &Arc<Runtime>) -> Dispatcher {
@@ -79,8 +68,6 @@ async fn the_hosts_own_tools_go_on_working_in_its_runtime() {
     let host = Host::new().await;
     let runtime = Arc::new(Runtime::new());
     let _dispatcher = embedded(&host, &runtime).await;
-    let schema: ToolSchema =
-        serde_json::from_value(json!({"name": "own", "parameters": {"type": "object"}})).unwrap();
-    runtime.register_tool_schema(schema).await;
+    runtime.register_tool_schema(schema("own")).await;
     assert_eq!(output(&runtime, "own", json!({})).await, json!("the host ran own"));
 }

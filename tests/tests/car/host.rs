@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 
-use car_engine::{Action, ActionProposal, ActionType, ProposalResult, Runtime};
+use async_trait::async_trait;
+use car_engine::{
+    Action, ActionProposal, ActionType, McpToolExecutor, ProposalResult, Runtime, ToolExecutor, ToolSchema,
+};
 use car_ir::{ActionResult, ActionStatus, FailureBehavior};
 use connectors_core::car::CarBridge;
 use connectors_core::gate::DenyConnectors;
@@ -18,8 +21,8 @@ use serde_json::{Value, json};
 pub(crate) struct Host {
     pub(crate) manager: ConnectorManager,
     pub(crate) bridge: CarBridge,
-    /// What only the manager holds.
-    kept: Weak<DenyConnectors>,
+    /// What only the manager holds: one of its gates.
+    pub(crate) kept: Weak<DenyConnectors>,
 }
 
 impl Host {
@@ -66,10 +69,33 @@ impl Host {
         Arc::new(runtime)
     }
 
+    /// As [`runtime`](Self::runtime), with an executor of the engine's, and the host's own behind it.
+    pub(crate) async fn runtime_on(&self, engines: &McpToolExecutor) -> Arc<Runtime> {
+        let runtime = Runtime::new();
+        runtime.set_executor(Arc::new(engines.share_with_fallback(Arc::new(Own)))).await;
+        self.bridge.attach(&runtime).await;
+        Arc::new(runtime)
+    }
+
     /// The model-visible names of what has a route.
     pub(crate) fn routed(&self) -> BTreeSet<String> {
         self.manager.routes().iter().map(|route| route.canonical.to_string()).collect()
     }
+}
+
+/// Runs the host's own tools, and says so.
+pub(crate) struct Own;
+
+#[async_trait]
+impl ToolExecutor for Own {
+    async fn execute(&self, tool: &str, _: &Value) -> Result<Value, String> {
+        Ok(json!(format!("the host ran {tool}")))
+    }
+}
+
+/// A tool of the host's own.
+pub(crate) fn schema(tool: &str) -> ToolSchema {
+    serde_json::from_value(json!({"name": tool, "parameters": {"type": "object"}})).unwrap()
 }
 
 pub(crate) fn strings(names: &[&str]) -> Vec<String> {

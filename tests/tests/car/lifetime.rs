@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use car_engine::{EventLog, McpToolExecutor, Runtime, ToolExecutor};
+use connectors_tests::deadline::poll;
 use connectors_tests::{Script, Tool};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::host::{Host, output};
+use crate::host::{Host, listed, output};
 
 fn text() -> Value {
     json!({"text": "x"})
@@ -33,10 +34,12 @@ async fn an_executor_of_the_engines_that_lives_on_keeps_no_manager_and_refuses_e
     let executor = Arc::new(McpToolExecutor::new());
     host.bridge.attach_mcp(&executor).await;
     host.add("S", &server, &["echo"]).await;
+    let session = executor.session("s").await.unwrap();
     host.end().await;
     let reason = "the connector `s` is gone with all others of this host".to_owned();
-    assert_eq!(executor.execute("mcp_s_echo", &text()).await, Err(reason));
-    assert!(executor.tool_schemas().await.is_empty());
+    assert_eq!(session.lock().await.call_tool("echo", text()).await, Err(reason));
+    poll("its routes to go", async || (!executor.handles("mcp_s_echo").await).then_some(())).await;
+    poll("its session to go", async || executor.session("s").await.is_none().then_some(())).await;
     assert_eq!(server.calls().len(), 0);
 }
 
@@ -50,7 +53,10 @@ async fn neither_runtimes_nor_logs_nor_rules_keep_a_manager() {
     let slug = host.add("S", &server, &["echo"]).await;
     host.bridge.deny_connector(&runtime, "rule", slug.clone()).await;
     let denial = host.bridge.denial(&runtime, "other", slug);
+    assert_eq!(listed(&runtime).await.0.len(), 1);
     host.end().await;
+    let nothing = Default::default();
+    poll("its tools to go", async || (listed(&runtime).await == nothing).then_some(())).await;
     // A name that was the connector's stays denied.
     let action = crate::host::action("a", "mcp_s_echo", text());
     let denied = denial(&action, &runtime.state);

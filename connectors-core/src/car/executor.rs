@@ -117,13 +117,9 @@ fn withdrawn(tool: &str) -> ToolFailure {
     ToolFailure::ordinary(format!("the tool `{tool}` is unknown: no connector offers it any more"))
 }
 
-/// For callers that tell failures by their text: a server's text must not look like the engine's own words.
+/// For callers that are told of failures by their text. A server's never looks like the engine's own words.
 fn told(failure: ToolFailure) -> String {
-    if failure.message.starts_with("unknown tool") {
-        format!("the server says: {failure}")
-    } else {
-        failure.message
-    }
+    failure.message
 }
 
 #[async_trait]

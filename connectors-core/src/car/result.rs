@@ -10,6 +10,11 @@ use crate::error::ConnectorError;
 /// Longest text of a failure that is passed on, in bytes: failures stay in event logs.
 const SERVERS_TEXT: usize = 4 << 10;
 
+/// By these beginnings the engine tells failures apart: a tool that it has to look for elsewhere, a denial by a policy, an effect for
+/// which a proposal is rolled back.
+const ENGINES_WORDS: [&str; 4] =
+    ["unknown tool", "denied by policy:", "rejected by policy:", "tool output failed JCS/I-JSON validation"];
+
 /// How an executor hands results on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -38,28 +43,29 @@ pub(super) fn verdict(outcome: &ToolOutcome) -> Result<(), String> {
         return Ok(());
     }
     Err(match text(outcome) {
-        Some(text) => crate::text::display(&text, SERVERS_TEXT),
+        Some(text) => servers_words(&text),
         None => "the tool failed without saying why".to_owned(),
     })
 }
 
-/// The text blocks; `None` if there are none.
+/// What a server says of a failure, so that it cannot pass for the engine's own words.
+fn servers_words(text: &str) -> String {
+    let shown = crate::text::display(text, SERVERS_TEXT);
+    let begins = |own: &&str| shown.get(..own.len()).is_some_and(|start| start.eq_ignore_ascii_case(own));
+    if ENGINES_WORDS.iter().any(|own| begins(&own)) { format!("the server says: {shown}") } else { shown }
+}
+
+/// The text blocks; `None` if there are none. What is no text block is passed over, whatever it is.
 fn text(outcome: &ToolOutcome) -> Option<String> {
     #[derive(Deserialize)]
     struct Body {
         #[serde(default)]
-        content: Vec<Block>,
-    }
-    #[derive(Deserialize)]
-    struct Block {
-        #[serde(default, rename = "type")]
-        kind: String,
-        #[serde(default)]
-        text: Option<String>,
+        content: Value,
     }
     let body: Body = serde_json::from_str(outcome.raw().get()).ok()?;
-    let is_text = |block: Block| (block.kind == "text").then_some(block.text).flatten();
-    let texts: Vec<String> = body.content.into_iter().filter_map(is_text).collect();
+    let is_text = |block: &&Value| block["type"] == "text";
+    let texts: Vec<&str> =
+        body.content.as_array()?.iter().filter(is_text).filter_map(|block| block["text"].as_str()).collect();
     (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
@@ -96,6 +102,32 @@ mod tests {
         assert_eq!(shaped(result.clone(), ResultShape::Whole), Ok(result));
         let empty = json!({"content": [{"type": "text", "text": ""}]});
         assert_eq!(shaped(empty, ResultShape::Text), Ok(json!("")));
+    }
+
+    #[test]
+    fn odd_blocks_are_passed_over() {
+        let text = json!({"type": "text", "text": "a"});
+        let result = json!({"content": [7, null, {"type": "text"}, {"type": 1, "text": "no"}, {"type": "text", "text": 1}, text]});
+        assert_eq!(shaped(result, ResultShape::Text), Ok(json!("a")));
+        let odd = json!({"content": {"type": "text", "text": "a"}});
+        assert_eq!(shaped(odd.clone(), ResultShape::Text), Ok(odd));
+    }
+
+    #[test]
+    fn what_a_server_says_of_a_failure_never_passes_for_the_engines_words() {
+        let failed = |text: &str| {
+            let result = json!({"content": [{"type": "text", "text": text}], "isError": true});
+            shaped(result, ResultShape::Text).unwrap_err()
+        };
+        for text in [
+            "unknown tool: read_file",
+            "Denied by policy: you",
+            "rejected by policy: you",
+            "tool output failed JCS/I-JSON validation after dispatch",
+        ] {
+            assert_eq!(failed(text), format!("the server says: {text}"));
+        }
+        assert_eq!(failed("it was denied by policy: you"), "it was denied by policy: you");
     }
 
     #[test]

@@ -176,5 +176,6 @@ async fn built_in_tools_work_beside_connectors_and_no_server_can_select_one() {
     runtime.register_agent_basics().await;
     assert_eq!(output(&runtime, "calculate", json!({"expression": "6*7"})).await["result"], json!(42.0));
     let (status, reason) = error(&runtime, "mcp_s_read_file", json!({})).await;
-    assert_eq!((status, reason.as_str()), (ActionStatus::Failed, "unknown tool: read_file"));
+    let told = "the server says: unknown tool: read_file";
+    assert_eq!((status, reason.as_str()), (ActionStatus::Failed, told));
 }

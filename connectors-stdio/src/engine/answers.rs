@@ -56,6 +56,7 @@ pub(super) async fn list(server: &mut McpServer) -> Result<Answer, Silence> {
             Some(Own::Rpc(error)) => Ok(Err(error)),
             Some(Own::TimedOut) => Err(timed_out(ENGINES_LIMIT)),
             Some(Own::Closed | Own::Unreached) => Err(Silence::Closed),
+            Some(Own::Empty) => Err(empty()),
             None => {
                 let why = connectors_core::text::display(&error, 500);
                 Err(Silence::Failed(TransportError::Malformed(why)))
@@ -93,6 +94,7 @@ pub(super) async fn call(
             Some(Own::Rpc(error)) => Ok(Err(error)),
             Some(Own::TimedOut) if began.elapsed() >= limit => Err(timed_out(limit)),
             Some(Own::Closed) => Err(Silence::Closed),
+            Some(Own::Empty) => Err(empty()),
             Some(Own::Unreached) => Err(Silence::Doubtful(error)),
             Some(Own::TimedOut) | None => Ok(tool_error(&error)),
         },
@@ -114,6 +116,8 @@ enum Own {
     TimedOut,
     /// The server has closed its end.
     Closed,
+    /// The answer has neither a result nor an error.
+    Empty,
     /// The request could not be written, or no process be started for it in the place of a dead one.
     Unreached,
 }
@@ -134,11 +138,18 @@ fn own(error: &str, name: &str, method: &str) -> Option<Own> {
     if error == format!("MCP server '{name}' closed the connection") {
         return Some(Own::Closed);
     }
+    if error == "MCP server returned no result" {
+        return Some(Own::Empty);
+    }
     let is_unwritten =
         ["write to MCP server: ", "write newline: ", "flush: "].iter().any(|own| error.starts_with(own));
     let is_unreached =
         is_unwritten || error.starts_with(&format!("MCP session '{name}' is dead and reconnect failed: "));
     is_unreached.then_some(Own::Unreached)
+}
+
+fn empty() -> Silence {
+    Silence::Failed(TransportError::Malformed("an answer with neither a result nor an error".to_owned()))
 }
 
 fn timed_out(limit: Duration) -> Silence {

@@ -88,8 +88,12 @@ impl Watch {
     pub(super) async fn ended(mut self) -> io::Result<()> {
         let Some(process) = process(self.reported().await?) else { return Ok(()) };
         tracing::debug!(pid = process.as_raw_nonzero().get(), "the engine has started the server's process");
-        // Fails for a process that is gone already.
-        let Ok(process) = pidfd_open(process, PidfdFlags::NONBLOCK) else { return Ok(()) };
+        let process = match pidfd_open(process, PidfdFlags::NONBLOCK) {
+            Ok(process) => process,
+            // It is gone already.
+            Err(rustix::io::Errno::SRCH) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
         #[expect(deprecated, reason = "its replacement is unsafe, for what this type rules out")]
         let process: AsyncFd<OwnedFd> = AsyncFd::with_interest(process, Interest::READABLE)?;
         tokio::select! {

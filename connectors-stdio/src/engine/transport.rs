@@ -31,12 +31,20 @@ const LIMITATIONS: &[&str] = &[
     "no notifications: changed tools show on a refresh, calls report no progress, and a cancelled call goes on at the server",
     "no more of a tool than its name, description and input schema: without annotations, it counts as one that writes, destroys \
      and reaches the open world",
-    "structured content is lost where there is text",
+    "structured content, images, audio, resources and `_meta` are lost where there is text",
+    "one definition that is malformed fails the whole list of tools",
+    "errors of the server's lose their code and their data",
+    "requests of the server's are not answered, not even its pings; one with the id of the request under way fails that one",
+    "a call with more than 4 KiB of arguments that is given up ends the server, which is started again",
     "a tool's failure whose text begins with `MCP error: ` shows as an error of the server's",
     "tools alone: no resources, prompts, completions, log messages or questions to the user",
     "version 2024-11-05 of the protocol alone",
     "the size of an answer is checked when all of it is in memory",
 ];
+
+/// What is larger may be half written when its exchange is dropped, in bytes: the engine writes past its buffer of 8 KiB then, in words
+/// that may be longer than the client's.
+const LARGE: usize = 4 << 10;
 
 /// How long a process may take to be seen as ended after the engine has lost it.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -155,10 +163,12 @@ impl EngineTransport {
             return Err(closed(&self.life.over().await));
         }
         let server = server.as_mut().ok_or_else(|| closed("the conversation has not begun"))?;
+        let mut writing = HalfWritten((request.body.len() > LARGE).then_some(&self.life));
         let answer = match &*request.method {
             "tools/list" => answers::list(server).await,
             _ => answers::call(server, request, self.limits.call_total).await,
         };
+        writing.0 = None;
         match answer {
             Ok(answer) => self.within_limits(answer),
             Err(Silence::Failed(error)) => Err(error),
@@ -187,6 +197,17 @@ impl EngineTransport {
     }
 }
 
+/// Ends the connection when it is dropped: what is sent next would be the rest of half a line.
+struct HalfWritten<'a>(Option<&'a Life>);
+
+impl Drop for HalfWritten<'_> {
+    fn drop(&mut self) {
+        if let Some(life) = self.0 {
+            life.end("a request was given up that may be half written");
+        }
+    }
+}
+
 const LOST: &str = "the engine has lost the server";
 
 fn closed(reason: &str) -> TransportError {
@@ -205,9 +226,11 @@ async fn watch_over(
     // Ends with this task.
     let mut drain = JoinSet::new();
     drain.spawn(stderr::drain(said, redactor, last_lines.clone()).in_current_span());
-    if let Err(error) = watch.ended().await {
-        tracing::warn!(%error, "a server's process cannot be watched any more");
-    }
+    let end = match watch.ended().await {
+        Ok(()) => "the server's process has ended".to_owned(),
+        // Without that nobody would notice its end.
+        Err(error) => format!("the server's process cannot be watched: {error}"),
+    };
     life.is_ending();
     let retired = lifeline.get().as_mut().map_or(Ok(()), Lifeline::retire);
     if let Err(error) = retired {
@@ -215,7 +238,7 @@ async fn watch_over(
     }
     let _ = timeout(LAST_WORDS, drain.join_next()).await;
     let words = last_lines.last_words().map(|words| format!("; its last words: {words}")).unwrap_or_default();
-    life.end(&format!("the server's process has ended{words}"));
+    life.end(&format!("{end}{words}"));
 }
 
 #[async_trait]

@@ -1,12 +1,13 @@
 //! Servers behind the engine's process handling.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use connectors_core::manager::{CallRequest, NewConnector};
 use connectors_core::{ConnectorManager, Slug, StateName, StdioCommand};
 use connectors_stdio::{EngineDialer, StdioDialer};
 use connectors_tests::daemon::is_alive;
-use connectors_tests::deadline::poll;
+use connectors_tests::deadline::{poll, soon};
 use connectors_tests::mcp_server::stdio::StdioScript;
 use connectors_tests::{Daemon, TempHome};
 use serde_json::{Value, json};
@@ -81,6 +82,59 @@ async fn a_server_of_the_engines_that_dies_is_started_again_and_what_it_leaves_i
     assert_eq!(text(&manager, &slug, "echo", json!({"text": "again"})).await, "again");
     manager.remove(&slug).await.unwrap();
     gone(&pids(&path)).await;
+}
+
+fn signal(signal: &str, pid: u32) {
+    let status = std::process::Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[tokio::test]
+async fn what_was_half_written_when_a_call_was_given_up_spoils_no_later_call() {
+    let folder = TempHome::new();
+    let path = folder.user().join("pids");
+    let script = StdioScript { pids: Some(path.clone()), ..StdioScript::legacy(&["echo"]) };
+    let manager = manager().await;
+    let slug =
+        manager.add(NewConnector::stdio("Local", command(&script)).with_engine(true)).await.unwrap().slug;
+    manager.enable_tools(&slug, &["echo".to_owned()]).await.unwrap();
+    let [first] = pids(&path)[..] else { panic!("one process") };
+    // It reads no more, and so the pipe holds the beginning of the call.
+    signal("-STOP", first);
+    let mut large = CallRequest::new(slug.clone(), "echo", json!({"text": "x".repeat(1 << 20)}));
+    large.timeout = Some(Duration::from_millis(300));
+    let error = soon("the end of the call", manager.call_tool(large)).await.unwrap_err();
+    assert!(["timeout", "not_connected"].contains(&error.code()), "{error}");
+    poll("another process", async || {
+        let is_ready = manager.status(&slug).unwrap().connected;
+        (is_ready && pids(&path).len() > 1).then_some(())
+    })
+    .await;
+    assert_eq!(text(&manager, &slug, "echo", json!({"text": "again"})).await, "again");
+    gone(&[first]).await;
+    manager.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_answer_without_result_and_error_breaks_the_protocol() {
+    let script = r#"
+        answer() { read -r _; echo "{\"jsonrpc\":\"2.0\",\"id\":$1,$2}"; }
+        answer 1 '"result":{"protocolVersion":"2024-11-05","capabilities":{}}'
+        read -r _
+        answer 2 '"result":{"tools":[{"name":"t","inputSchema":{"type":"object"}}]}'
+        answer 3 '"method":"ping"'
+        read -r _"#;
+    let command = StdioCommand {
+        command: "/bin/sh".to_owned(),
+        args: vec!["-c".to_owned(), script.to_owned()],
+        ..StdioCommand::default()
+    };
+    let manager = manager().await;
+    let slug = manager.add(NewConnector::stdio("Odd", command).with_engine(true)).await.unwrap().slug;
+    manager.enable_tools(&slug, &["t".to_owned()]).await.unwrap();
+    let error = manager.call_tool(CallRequest::new(slug, "t", json!({}))).await.unwrap_err();
+    assert_eq!(error.code(), "upstream_protocol", "{error}");
+    manager.shutdown().await;
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! What happens to connectors, for everyone who watches.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 
 use crate::connector::Progress;
 use crate::names::Slug;
@@ -162,6 +162,18 @@ pub enum EventKind {
         #[serde(skip_serializing_if = "Option::is_none")]
         problem: Option<String>,
     },
+    /// The user has decided about tools: by a method, or by hand in the manifest. No tool is in two of the lists.
+    Selection {
+        /// Tools that are enabled now, by the server's names.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        enabled: Vec<String>,
+        /// Tools that are enabled no longer.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        disabled: Vec<String>,
+        /// Enabled tools whose changed definitions are accepted.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        accepted: Vec<String>,
+    },
     /// Enabled tools are withheld because their definitions changed.
     DefinitionChanged {
         /// Their names.
@@ -169,16 +181,29 @@ pub enum EventKind {
     },
 }
 
+impl EventKind {
+    /// True for what the user decides about tools, and for what waits for such a decision.
+    fn is_decision(&self) -> bool {
+        matches!(self, Self::Selection { .. } | Self::DefinitionChanged { .. })
+    }
+}
+
 /// Where events are published and subscribed to. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct EventBus {
     sender: broadcast::Sender<Arc<ConnectorEvent>>,
     next: Arc<AtomicU64>,
+    /// Who must not miss a decision.
+    records: Arc<Mutex<Vec<mpsc::UnboundedSender<Arc<ConnectorEvent>>>>>,
 }
 
 impl Default for EventBus {
     fn default() -> Self {
-        Self { sender: broadcast::Sender::new(BACKLOG), next: Arc::new(AtomicU64::new(1)) }
+        Self {
+            sender: broadcast::Sender::new(BACKLOG),
+            next: Arc::new(AtomicU64::new(1)),
+            records: Arc::default(),
+        }
     }
 }
 
@@ -186,10 +211,17 @@ impl EventBus {
     /// Tells every subscriber. Never waits; costs next to nothing while nobody listens.
     pub fn publish(&self, slug: Option<&Slug>, kind: EventKind) {
         let seq = self.next.fetch_add(1, Ordering::Relaxed);
-        if !self.is_unwatched() {
-            // Fails only if the last subscriber has just gone.
-            let _ = self.sender.send(Arc::new(ConnectorEvent { seq, slug: slug.cloned(), kind }));
+        let is_decision = kind.is_decision();
+        if self.is_unwatched() && !is_decision {
+            return;
         }
+        let event = Arc::new(ConnectorEvent { seq, slug: slug.cloned(), kind });
+        if is_decision {
+            let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+            records.retain(|record| record.send(Arc::clone(&event)).is_ok());
+        }
+        // Fails only if the last subscriber has just gone.
+        let _ = self.sender.send(event);
     }
 
     /// True while nobody receives events.
@@ -200,5 +232,13 @@ impl EventBus {
     /// Receives what is published from now on. A receiver that falls behind is told how many events it lost.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<ConnectorEvent>> {
         self.sender.subscribe()
+    }
+
+    /// Receives, from now on and without loss, what the user decides about tools ([`EventKind::Selection`]) and what waits for
+    /// such a decision ([`EventKind::DefinitionChanged`]): for records. What is not received is kept; there is little of it.
+    pub fn decisions(&self) -> mpsc::UnboundedReceiver<Arc<ConnectorEvent>> {
+        let (record, decisions) = mpsc::unbounded_channel();
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        decisions
     }
 }

@@ -26,6 +26,11 @@ function describe(event) {
       return `${at}call of ${event.tool} finished: ${event.outcome}, ${event.duration_ms} ms`;
     case "log":
       return `${at}${event.level}: ${event.message}`;
+    case "selection":
+      return `${at}${["enabled", "disabled", "accepted"]
+        .filter((what) => event[what]?.length > 0)
+        .map((what) => `${what} ${event[what].join(", ")}`)
+        .join("; ")}`;
     case "definition_changed":
       return `${at}changed definitions: ${event.tools.join(", ")}`;
     case "storage":

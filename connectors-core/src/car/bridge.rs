@@ -147,7 +147,7 @@ impl CarBridge {
         if let Some(known) = recordings.iter_mut().find(|recording| is_this(recording)) {
             return then(known);
         }
-        let recorder = Recorder::on(log, self.manager().events().subscribe());
+        let recorder = Recorder::on(log, self.manager().downgrade(), self.manager().events().decisions());
         let mut recording = Recording { log: Arc::downgrade(log), recorder, follows: false };
         let result = then(&mut recording);
         recordings.push(recording);

@@ -1,11 +1,11 @@
 //! What the connectors add to an event log.
 //!
 //! Everything is an `AdmissionGateDecision`, which no statistics of the engine's count, with the connector as `origin`
-//! (`connector:<slug>`): `connector_tools` (tools became callable or ceased to be), `connector_definition` (tools that wait for the
-//! user because their definitions changed), `connector_call` (an action was let through to a connector, or a call refused before
-//! there was an action), `deny_connector` (an action was not let through) and `connector_rule` (a rule that does this came or went).
-//! Where events were lost on the way, an entry of the origin `connectors` says how many. No entry holds an argument or a
-//! result.
+//! (`connector:<slug>`): `connector_selection` (the user has enabled or disabled tools, or accepted changed definitions),
+//! `connector_tools` (tools became callable or ceased to be, and why), `connector_definition` (tools that wait for the user because
+//! their definitions changed), `connector_call` (an action was let through to a connector, or a call refused before there was an
+//! action), `deny_connector` (an action was not let through) and `connector_rule` (a rule that does this came or went). No entry
+//! holds an argument or a result.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
@@ -13,12 +13,12 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use car_engine::{EventKind, EventLog};
 use serde_json::{Value, json};
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::listing::{List, Purpose};
 use crate::events::{self, ConnectorEvent};
 use crate::manager::Route;
+use crate::manager::weak::WeakManager;
 use crate::names::Slug;
 
 /// Writes entries to one log, in order, without keeping anybody waiting.
@@ -26,7 +26,11 @@ use crate::names::Slug;
 pub(super) struct Recorder {
     notes: mpsc::UnboundedSender<Note>,
     log: Weak<Mutex<EventLog>>,
+    manager: WeakManager,
 }
+
+/// What the user has decided, or is to decide.
+type Decisions = mpsc::UnboundedReceiver<Arc<ConnectorEvent>>;
 
 enum Note {
     Entry { action: Option<String>, data: HashMap<String, Value> },
@@ -35,11 +39,11 @@ enum Note {
 
 impl Recorder {
     /// Records what happens from now on, for as long as the log lives.
-    pub(super) fn on(log: &Arc<Mutex<EventLog>>, events: broadcast::Receiver<Arc<ConnectorEvent>>) -> Self {
+    pub(super) fn on(log: &Arc<Mutex<EventLog>>, manager: WeakManager, decisions: Decisions) -> Self {
         let (notes, to_do) = mpsc::unbounded_channel();
         let log = Arc::downgrade(log);
-        tokio::spawn(write(Weak::clone(&log), to_do, events));
-        Self { notes, log }
+        tokio::spawn(write(Weak::clone(&log), to_do, decisions));
+        Self { notes, log, manager }
     }
 
     /// An action is let through to a connector.
@@ -76,18 +80,26 @@ impl Recorder {
         self.log.strong_count() == 0
     }
 
-    fn tools(&self, routes: &[Arc<Route>], verdict: &'static str, reason: &'static str) {
-        let mut by_connector: BTreeMap<&Slug, Vec<&str>> = BTreeMap::new();
+    fn tools(&self, routes: &[Arc<Route>], verdict: &'static str, reason: impl Fn(&Route) -> String) {
+        let mut alike: BTreeMap<(&Slug, String), Vec<&str>> = BTreeMap::new();
         for route in routes {
-            by_connector.entry(&route.slug).or_default().push(&route.canonical);
+            alike.entry((&route.slug, reason(route))).or_default().push(&route.canonical);
         }
-        for (slug, mut tools) in by_connector {
+        for ((slug, reason), mut tools) in alike {
             tools.sort_unstable();
             let mut data = decision("connector_tools", verdict, slug);
             data.insert("tools".to_owned(), json!(tools));
             data.insert("reason".to_owned(), json!(reason));
             self.note(None, data);
         }
+    }
+
+    fn why_withdrawn(&self, route: &Route) -> String {
+        let Some(manager) = self.manager.upgrade() else {
+            return "the host has given up its connectors".to_owned();
+        };
+        let why = manager.why_withdrawn(route);
+        why.unwrap_or_else(|| "no longer led to this tool as it was".to_owned())
     }
 }
 
@@ -99,12 +111,12 @@ impl List for Recorder {
     }
 
     async fn withdraw(&mut self, routes: &[Arc<Route>]) -> bool {
-        self.tools(routes, "reject", "not, or no longer, enabled, admitted and on offer");
+        self.tools(routes, "reject", |route| self.why_withdrawn(route));
         !self.is_gone()
     }
 
     async fn publish(&mut self, routes: &[Arc<Route>]) -> bool {
-        self.tools(routes, "allow", "enabled by the user and admitted");
+        self.tools(routes, "allow", |_| "on offer, enabled and admitted".to_owned());
         !self.is_gone()
     }
 }
@@ -119,45 +131,42 @@ fn decision(gate: &str, verdict: &str, slug: &Slug) -> HashMap<String, Value> {
     .into()
 }
 
-/// What a writer waits for.
-enum Next {
-    Noted(Note),
-    Happened(Result<Arc<ConnectorEvent>, RecvError>),
-}
-
 /// Ends with the log, or with the last recorder.
 async fn write(
     log: Weak<Mutex<EventLog>>,
     mut notes: mpsc::UnboundedReceiver<Note>,
-    mut events: broadcast::Receiver<Arc<ConnectorEvent>>,
+    mut decisions: Decisions,
 ) {
-    let mut has_events = true;
+    let mut has_decisions = true;
     loop {
-        let next = tokio::select! {
+        tokio::select! {
+            // A decision before what it brings about.
             biased;
-            event = events.recv(), if has_events => Next::Happened(event),
-            note = notes.recv() => match note {
-                Some(note) => Next::Noted(note),
-                None => return,
-            },
-        };
-        let Some(log) = log.upgrade() else { return };
-        match next {
-            Next::Noted(Note::Entry { action, data }) => append(&log, action, data).await,
-            Next::Noted(Note::Written(done)) => {
-                // Whoever asks has seen them happen.
-                for data in waiting(&mut events) {
-                    append(&log, None, data).await;
-                }
-                let _ = done.send(());
-            }
-            Next::Happened(Ok(event)) => {
-                if let Some(data) = changed(&event) {
+            event = decisions.recv(), if has_decisions => {
+                let Some(event) = event else {
+                    has_decisions = false;
+                    continue;
+                };
+                let Some(log) = log.upgrade() else { return };
+                for data in decided(&event) {
                     append(&log, None, data).await;
                 }
             }
-            Next::Happened(Err(RecvError::Lagged(events))) => append(&log, None, lost(events)).await,
-            Next::Happened(Err(RecvError::Closed)) => has_events = false,
+            note = notes.recv() => {
+                let (Some(note), Some(log)) = (note, log.upgrade()) else { return };
+                match note {
+                    Note::Entry { action, data } => append(&log, action, data).await,
+                    Note::Written(done) => {
+                        // Whoever asks has seen them happen.
+                        while let Ok(event) = decisions.try_recv() {
+                            for data in decided(&event) {
+                                append(&log, None, data).await;
+                            }
+                        }
+                        let _ = done.send(());
+                    }
+                }
+            }
         }
     }
 }
@@ -166,42 +175,31 @@ async fn append(log: &Mutex<EventLog>, action: Option<String>, data: HashMap<Str
     log.lock().await.append(EventKind::AdmissionGateDecision, action.as_deref(), None, data);
 }
 
-/// What the events that are there already come to.
-fn waiting(events: &mut broadcast::Receiver<Arc<ConnectorEvent>>) -> Vec<HashMap<String, Value>> {
-    let mut entries = Vec::new();
-    loop {
-        match events.try_recv() {
-            Ok(event) => entries.extend(changed(&event)),
-            Err(TryRecvError::Lagged(events)) => entries.push(lost(events)),
-            Err(TryRecvError::Empty | TryRecvError::Closed) => return entries,
-        }
-    }
-}
-
-/// Events that came faster than they were written.
-fn lost(events: u64) -> HashMap<String, Value> {
-    tracing::warn!(events, "the event log may lack changes of definitions");
-    [
-        ("gate".to_owned(), json!("connector_definition")),
-        ("decision".to_owned(), json!("unknown")),
-        ("origin".to_owned(), json!("connectors")),
-        ("lost_events".to_owned(), json!(events)),
-        (
-            "reason".to_owned(),
-            json!("events came faster than they were recorded: changes of definitions may be missing"),
-        ),
-    ]
-    .into()
-}
-
-fn changed(event: &ConnectorEvent) -> Option<HashMap<String, Value>> {
-    let (Some(slug), events::EventKind::DefinitionChanged { tools }) = (&event.slug, &event.kind) else {
-        return None;
+/// What an event comes to.
+fn decided(event: &ConnectorEvent) -> Vec<HashMap<String, Value>> {
+    let Some(slug) = &event.slug else { return Vec::new() };
+    let all: &[(&str, &str, &Vec<String>, &str)] = match &event.kind {
+        events::EventKind::Selection { enabled, disabled, accepted } => &[
+            ("connector_selection", "allow", enabled, "enabled by the user"),
+            ("connector_selection", "reject", disabled, "disabled by the user"),
+            ("connector_selection", "allow", accepted, "the user has accepted the changed definitions"),
+        ],
+        events::EventKind::DefinitionChanged { tools } => &[(
+            "connector_definition",
+            "needs_approval",
+            tools,
+            "the definitions have changed since the user enabled the tools",
+        )],
+        _ => &[],
     };
-    let mut data = decision("connector_definition", "needs_approval", slug);
-    data.insert("server_tools".to_owned(), json!(tools));
-    data.insert("reason".to_owned(), json!("the definitions have changed since the user enabled the tools"));
-    Some(data)
+    let some = all.iter().filter(|(_, _, tools, _)| !tools.is_empty());
+    some.map(|(gate, verdict, tools, reason)| {
+        let mut data = decision(gate, verdict, slug);
+        data.insert("server_tools".to_owned(), json!(tools));
+        data.insert("reason".to_owned(), json!(reason));
+        data
+    })
+    .collect()
 }
 
 /// What happens beside the actions of a runtime.
@@ -225,44 +223,58 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::EventBus;
 
-    fn changed(seq: u64) -> Arc<ConnectorEvent> {
-        let kind = events::EventKind::DefinitionChanged { tools: vec![seq.to_string()] };
-        Arc::new(ConnectorEvent { seq, slug: Some(Slug::verbatim("s")), kind })
+    fn manager() -> WeakManager {
+        WeakManager::default()
     }
 
     #[tokio::test]
-    async fn what_has_happened_is_written_when_that_is_said_and_what_was_lost_is_named() {
-        let (bus, events) = broadcast::channel(2);
+    async fn every_decision_so_far_is_written_when_that_is_said() {
+        let bus = EventBus::default();
         let log = Arc::new(Mutex::new(EventLog::new()));
-        let recorder = Recorder::on(&log, events);
-        for round in [0, 10] {
-            // Nothing else runs before `written`.
-            for seq in round..round + 5 {
-                bus.send(changed(seq)).unwrap();
-            }
-            recorder.written().await;
+        let recorder = Recorder::on(&log, manager(), bus.decisions());
+        let (slug, tools) = (Slug::verbatim("s"), |tool: &str| vec![tool.to_owned()]);
+        // More than a subscriber could fall behind.
+        for _ in 0..2_000 {
+            bus.publish(Some(&slug), events::EventKind::DefinitionChanged { tools: tools("a") });
         }
+        let selection =
+            events::EventKind::Selection { enabled: tools("b"), disabled: tools("c"), accepted: tools("a") };
+        bus.publish(Some(&slug), selection);
+        recorder.written().await;
         let log = log.lock().await;
-        let told = log.events().iter().map(|event| json!([event.data["decision"], event.data["origin"]]));
-        let round = || {
-            let change = json!(["needs_approval", "connector:s"]);
-            [json!(["unknown", "connectors"]), change.clone(), change]
-        };
-        assert_eq!(told.collect::<Vec<_>>(), [round(), round()].concat());
-        let lost: Vec<_> = log.events().iter().filter_map(|event| event.data.get("lost_events")).collect();
-        assert_eq!(lost, [&json!(3), &json!(3)]);
+        let told: Vec<_> = log
+            .events()
+            .iter()
+            .map(|event| {
+                let of = |name: &str| event.data[name].clone();
+                json!([of("origin"), of("gate"), of("decision"), of("server_tools")])
+            })
+            .collect();
+        let expected =
+            |gate: &str, decision: &str, tool: &str| json!(["connector:s", gate, decision, [tool]]);
+        assert_eq!(told[..2_000], vec![expected("connector_definition", "needs_approval", "a"); 2_000]);
+        assert_eq!(
+            told[2_000..],
+            [
+                expected("connector_selection", "allow", "b"),
+                expected("connector_selection", "reject", "c"),
+                expected("connector_selection", "allow", "a"),
+            ]
+        );
     }
 
     #[tokio::test]
     async fn nothing_is_left_running_for_a_log_that_is_gone() {
-        let (bus, events) = broadcast::channel(2);
+        let bus = EventBus::default();
         let log = Arc::new(Mutex::new(EventLog::new()));
-        let mut recorder = Recorder::on(&log, events);
+        let mut recorder = Recorder::on(&log, manager(), bus.decisions());
         assert!(recorder.publish(&[]).await);
         drop(log);
         assert!(!recorder.publish(&[]).await);
-        bus.send(changed(1)).unwrap();
+        let changed = events::EventKind::DefinitionChanged { tools: Vec::new() };
+        bus.publish(Some(&Slug::verbatim("s")), changed);
         recorder.notes.closed().await;
     }
 }

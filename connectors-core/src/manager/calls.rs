@@ -62,6 +62,12 @@ impl ConnectorManager {
         self.shared().withheld_reason(slug, tool)
     }
 
+    /// Why a route is to go, or has gone; `None` where nothing is known against its tool.
+    #[cfg(feature = "car-engine")]
+    pub(crate) fn why_withdrawn(&self, route: &Route) -> Option<String> {
+        self.shared().why_withdrawn(route)
+    }
+
     /// Cancels a call, at the server too; false if no call with this id is under way.
     pub fn cancel(&self, call_id: &str) -> bool {
         self.shared().calls.cancel(call_id)

@@ -145,6 +145,7 @@ impl Shared {
             || (wants_sign_in && before.oauth != after.oauth);
         let void = (&before.url, &before.network) != (&after.url, &after.network);
         cell.definition.store(Arc::new(after));
+        self.selection_changed(cell, &before);
         if void {
             // What sign-ins under way would bring is for how it was.
             self.pending.forget(cell);

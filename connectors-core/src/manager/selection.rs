@@ -4,8 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::cell::Cell;
+#[cfg(feature = "car-engine")]
+use super::routes::{Route, withheld};
 use super::shared::Shared;
+use crate::definition::ConnectorDefinition;
 use crate::error::ConnectorError;
+use crate::events::EventKind;
 
 impl Shared {
     /// Enables tools as they are defined now. Returns how many got a route that had none.
@@ -86,6 +90,47 @@ impl Shared {
         })
         .await
     }
+
+    /// Tells the world what the user has decided about a connector's tools since its definition was `before`.
+    pub(super) fn selection_changed(&self, cell: &Cell, before: &ConnectorDefinition) {
+        let after = cell.definition.load();
+        let without = |tools: &[String], others: &[String]| -> Vec<String> {
+            tools.iter().filter(|tool| !others.contains(tool)).cloned().collect()
+        };
+        let enabled = without(&after.enabled_tools, &before.enabled_tools);
+        let disabled = without(&before.enabled_tools, &after.enabled_tools);
+        let is_accepted = |tool: &&String| {
+            let pins = (before.tool_pins.get(*tool), after.tool_pins.get(*tool));
+            before.enabled_tools.contains(*tool)
+                && matches!(pins, (Some(before), Some(after)) if before != after)
+        };
+        let accepted: Vec<String> = after.enabled_tools.iter().filter(is_accepted).cloned().collect();
+        if !(enabled.is_empty() && disabled.is_empty() && accepted.is_empty()) {
+            self.tell(cell, EventKind::Selection { enabled, disabled, accepted });
+        }
+    }
+
+    /// Why a route is to go, in a few words; `None` where nothing is known against its tool.
+    #[cfg(feature = "car-engine")]
+    pub(super) fn why_withdrawn(&self, route: &Route) -> Option<String> {
+        let cell = &route.cell;
+        if cell.was_removed() || !self.is_current(cell) {
+            return Some("the connector was removed".to_owned());
+        }
+        let definition = cell.definition.load();
+        if definition.disabled {
+            return Some("the connector is switched off".to_owned());
+        }
+        if !definition.enabled_tools.contains(&route.tool.name) {
+            return Some("disabled by the user".to_owned());
+        }
+        let catalog = cell.catalog.load_full();
+        let Some(tool) = catalog.as_ref().and_then(|catalog| catalog.get(&route.tool.name)) else {
+            return Some("its server offers it no longer".to_owned());
+        };
+        withheld(&definition, tool, &self.gates)
+    }
+
     /// Pins tools that are enabled and have no fingerprint, such as those that were enabled before fingerprints were kept, or by
     /// hand, as they are now.
     pub(super) fn pin_enabled(self: &Arc<Self>, cell: &Arc<Cell>) {

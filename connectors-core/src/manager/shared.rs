@@ -258,6 +258,7 @@ impl Shared {
                         shared.config.insert(&after).await?;
                     }
                     cell.definition.store(Arc::new(after));
+                    shared.selection_changed(&cell, &before);
                     shared.rebuild_routes().await;
                     shared.catalogue_changed(&cell);
                     shared.want_protection(&cell);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use super::{ConnectorManager, Owner};
 
 /// A manager that is not kept alive. Cloning is cheap.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct WeakManager(Weak<Owner>);
 
 impl WeakManager {

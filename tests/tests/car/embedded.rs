@@ -55,6 +55,7 @@ async fn a_rule_on_the_hosts_runtime_denies_calls_over_the_websocket_and_the_hos
         .collect();
     // Each once: the runtime was attached already.
     let expected = [
+        json!(["connector_selection", "allow"]),
         json!(["connector_tools", "allow"]),
         json!(["connector_call", "allow"]),
         json!(["connector_rule", "reject"]),

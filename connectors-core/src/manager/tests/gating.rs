@@ -20,6 +20,33 @@ async fn a_changed_definition_withdraws_the_tool_until_it_is_accepted() {
     assert!(call().await.is_ok());
 }
 
+/// What has been told of decisions, without their numbers.
+fn decided(decisions: &mut tokio::sync::mpsc::UnboundedReceiver<Arc<ConnectorEvent>>) -> Vec<Value> {
+    std::iter::from_fn(|| decisions.try_recv().ok()).map(|event| json!([event.slug, event.kind])).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_user_decides_about_tools_is_told_whether_they_have_routes_or_not() {
+    let (manager, tools, _host, slug) = with_tools(&["a", "b"]).await;
+    let mut decisions = manager.events().decisions();
+    let selection = |what: &str, tools: &[&str]| json!(["one", {"kind": "selection", what: tools}]);
+    manager.enable_tools(&slug, &strings(&["a", "b", "nothing"])).await.unwrap();
+    manager.enable_tools(&slug, &strings(&["a"])).await.unwrap();
+    assert_eq!(decided(&mut decisions), [selection("enabled", &["a", "b"])]);
+    let mut changed = named(&["a", "b"]);
+    changed[0]["description"] = "now does something else".into();
+    changed[1]["description"] = "now does something else".into();
+    tools.set(changed);
+    manager.refresh(&slug).await.unwrap();
+    assert_eq!(
+        decided(&mut decisions),
+        [json!(["one", {"kind": "definition_changed", "tools": ["a", "b"]}])]
+    );
+    manager.disable_tools(&slug, &strings(&["b"])).await.unwrap();
+    manager.accept_changes(&slug, &strings(&["a", "b"])).await.unwrap();
+    assert_eq!(decided(&mut decisions), [selection("disabled", &["b"]), selection("accepted", &["a"])]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_definition_that_changed_while_the_host_was_down_is_noticed() {
     let (manager, tools, host, slug) = with_tools(&["a"]).await;

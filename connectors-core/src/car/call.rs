@@ -1,11 +1,13 @@
 //! One call, from a tool's name to its result.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use car_ir::ToolFailure;
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 use super::digits;
 use super::result::{self, ResultShape};
@@ -18,8 +20,8 @@ use crate::names::Slug;
 pub(super) struct Awaited(Mutex<HashMap<String, Slot>>);
 
 enum Slot {
-    /// Not dispatched yet.
-    Request(CallRequest),
+    /// Not dispatched yet. The sender is dropped when it is.
+    Request(CallRequest, oneshot::Sender<Infallible>),
     /// Being called.
     UnderWay,
     Outcome(Result<CallResult, ConnectorError>),
@@ -32,8 +34,9 @@ impl Awaited {
 
     /// Expects an action; it is forgotten when the expectation is dropped.
     pub(super) fn expect(&self, action: String, request: CallRequest) -> Expectation<'_> {
-        self.slots().insert(action.clone(), Slot::Request(request));
-        Expectation { awaited: self, action }
+        let (waiting, begun) = oneshot::channel();
+        self.slots().insert(action.clone(), Slot::Request(request, waiting));
+        Expectation { awaited: self, action, begun }
     }
 
     /// The request of an action that calls this tool; what another action of that name calls is not it.
@@ -41,7 +44,10 @@ impl Awaited {
         let mut slots = self.slots();
         let slot = slots.get_mut(action)?;
         match std::mem::replace(slot, Slot::UnderWay) {
-            Slot::Request(request) if request.slug == *slug && request.tool == tool => Some(request),
+            Slot::Request(request, waiting) if request.slug == *slug && request.tool == tool => {
+                drop(waiting);
+                Some(request)
+            }
             other => {
                 *slot = other;
                 None
@@ -59,6 +65,7 @@ impl Awaited {
 pub(super) struct Expectation<'a> {
     awaited: &'a Awaited,
     action: String,
+    begun: oneshot::Receiver<Infallible>,
 }
 
 /// What an awaited call came to.
@@ -71,10 +78,16 @@ pub(super) enum Ended {
 }
 
 impl Expectation<'_> {
+    /// Returns once the action is dispatched.
+    pub(super) async fn begun(&mut self) {
+        // Nothing is ever sent.
+        let _ = (&mut self.begun).await;
+    }
+
     /// What the call came to.
     pub(super) fn ended(self) -> Ended {
         match self.awaited.slots().remove(&self.action) {
-            Some(Slot::Request(request)) => Ended::Unsent(request),
+            Some(Slot::Request(request, _)) => Ended::Unsent(request),
             Some(Slot::Outcome(outcome)) => Ended::Called(outcome),
             Some(Slot::UnderWay) | None => Ended::GivenUp,
         }

@@ -116,12 +116,23 @@ impl GovernedCalls {
         if let Value::Object(arguments) = proposed::arguments(validator, &request.arguments) {
             action.parameters = arguments.into_iter().collect();
         }
-        let expected = self.awaited.expect(action.id.clone(), request);
+        let given_up = self.manager().given_up(&request);
+        let mut expected = self.awaited.expect(action.id.clone(), request);
         let proposal = proposal(action);
         // A boxed type of its own: that of the engine's is too deep for whoever builds on this.
         let lane = self.lane();
-        let executed: BoxFuture<'_, ProposalResult> = lane.execute(&proposal).boxed();
-        let result = executed.await;
+        let mut executed: BoxFuture<'_, ProposalResult> = lane.execute(&proposal).boxed();
+        // The call itself can be cancelled, and has its time. What it may wait for before (a log that is locked, a limit of the
+        // runtime's) knows of neither.
+        let result = tokio::select! {
+            biased;
+            result = &mut executed => result,
+            () = expected.begun() => executed.await,
+            error = given_up => {
+                self.recorder.refused(&slug, &tool, "given up before it was dispatched");
+                return Err(error.into());
+            }
+        };
         let request = match expected.ended() {
             Ended::Called(outcome) => return Ok(outcome?),
             Ended::GivenUp => return Err(ConnectorError::Cancelled { slug }.into()),

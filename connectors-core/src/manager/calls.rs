@@ -47,6 +47,27 @@ impl ConnectorManager {
         Ok(request)
     }
 
+    /// Returns once a call that counts as under way is cancelled or out of time. For whoever gives it up then.
+    #[cfg(feature = "car-engine")]
+    pub(crate) fn given_up(&self, request: &CallRequest) -> impl Future<Output = ConnectorError> + use<> {
+        let (claim, slug) = (request.claim.clone(), request.slug.clone());
+        let limit = request.timeout.unwrap_or_default();
+        async move {
+            let Some(claim) = claim else { return std::future::pending().await };
+            let out_of_time = async {
+                match claim.deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = claim.cancelled() => ConnectorError::Cancelled { slug },
+                () = out_of_time => ConnectorError::TimedOut { slug, what: "the host's runtime".to_owned(), limit },
+            }
+        }
+    }
+
     /// Whether [`call_tool`](Self::call_tool) would send these arguments now: the tool has a route, and they satisfy its schema.
     pub fn check_call(&self, slug: &Slug, tool: &str, arguments: &Value) -> Result<(), ConnectorError> {
         self.shared().cell(slug)?;

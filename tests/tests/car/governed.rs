@@ -1,6 +1,7 @@
 //! Calls through a runtime, each as a proposal of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use car_engine::{EventKind, Runtime};
 use connectors_core::car::{GovernedCalls, GovernedError};
@@ -8,6 +9,7 @@ use connectors_core::manager::CallRequest;
 use connectors_core::{ConnectorError, Slug};
 use connectors_tests::deadline::{poll, soon};
 use connectors_tests::{Script, Tool};
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use crate::host::{Host, output};
@@ -103,4 +105,30 @@ async fn a_call_is_cancelled_by_its_id_which_is_free_for_another_then() {
     assert!(matches!(error, GovernedError::Connector(ConnectorError::Cancelled { .. })), "{error}");
     assert!(!host.manager.cancel("mine"));
     assert_eq!(calls.call_tool(request("echo")).await.unwrap().outcome.text(), "x");
+}
+
+#[tokio::test]
+async fn a_call_that_the_runtime_does_not_dispatch_can_be_cancelled_and_has_its_time() {
+    let server = Script::modern().with_tools([Tool::echo()]).start();
+    let host = Host::new().await;
+    let slug = host.add("S", &server, &["echo"]).await;
+    let calls = governed(&host).await;
+    let request = |timeout: Option<Duration>| {
+        let mut request = CallRequest::new(slug.clone(), "echo", json!({"text": "x"}));
+        (request.call_id, request.timeout) = (Some("mine".into()), timeout);
+        request
+    };
+    // The engine waits for it before it dispatches anything.
+    let locked = calls.runtime().log.lock().await;
+    let mut waiting = std::pin::pin!(calls.call_tool(request(None)));
+    assert!((&mut waiting).now_or_never().is_none());
+    assert!(host.manager.cancel("mine"));
+    let error = soon("the end of the call", waiting).await.unwrap_err();
+    assert!(matches!(error, GovernedError::Connector(ConnectorError::Cancelled { .. })), "{error}");
+    let limit = Duration::from_millis(20);
+    let error = soon("the end of the call", calls.call_tool(request(Some(limit)))).await.unwrap_err();
+    assert_eq!(error.to_string(), "`s`: the host's runtime took longer than 20ms");
+    drop(locked);
+    assert_eq!(calls.call_tool(request(None)).await.unwrap().outcome.text(), "x");
+    assert_eq!(server.calls().len(), 1);
 }

@@ -79,7 +79,7 @@ async fn main() -> Result<(), compose::StartError> {
         tools = runtime.tool_schemas().await.len(),
         "connectors are attached"
     );
-    own_manager(Arc::new(Runtime::new())).await.manager().shutdown().await;
-    dispatcher.manager().shutdown().await;
+    own_manager(Arc::new(Runtime::new())).await.shutdown().await;
+    dispatcher.shutdown().await;
     Ok(())
 }

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use car_engine::Runtime;
 use connectors_core::car::{CarBridge, GovernedCalls, GovernedError};
 use connectors_core::manager::{CallRequest, CallResult};
 use connectors_core::{ConnectorError, ConnectorManager, Slug};
+use serde::Serialize;
 
 use self::log::{Bounds, Logged};
 use crate::error::ErrorObject;
@@ -16,6 +18,9 @@ mod log;
 
 /// Names the file that the event log is kept in, whole; without it, the log is in memory. It holds the arguments of calls.
 const JOURNAL: &str = "CONNECTORS_CAR_JOURNAL";
+
+/// How long the end of the event log may take: a disk is asked twice.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// A runtime with the connectors of one manager. Cloning is cheap.
 #[derive(Clone)]
@@ -43,8 +48,11 @@ impl Governance {
             log::open(None)
         });
         let runtime = Arc::new(Runtime::new().with_event_log(log));
+        let bounds = Arc::new(bounds);
+        let (log, events) = (Arc::downgrade(&runtime.log), manager.events().subscribe());
+        tokio::spawn(log::keep_small(log, Arc::clone(&bounds), events));
         let governance = Self::over(runtime, CarBridge::new(manager).await).await;
-        Self { bounds: Some(Arc::new(bounds)), ..governance }
+        Self { bounds: Some(bounds), ..governance }
     }
 
     /// A runtime of the host's: its rules hold for every call, and its event log holds it. The runtime's tool executor stays as it is.
@@ -63,15 +71,35 @@ impl Governance {
     }
 
     pub(crate) async fn call_tool(&self, request: CallRequest) -> Result<CallResult, ErrorObject> {
-        let _logged = Logged::new(&self.runtime().log, self.bounds.as_ref(), &request.arguments);
+        let _logged = self.logged(&request.arguments);
         Ok(self.calls.call_tool(request).await?)
     }
 
+    /// Something that is in the log until the end of what is returned; `None` where the log is the host's.
+    fn logged(&self, arguments: &impl Serialize) -> Option<Logged> {
+        Some(Logged::new(&self.runtime().log, self.bounds.as_ref()?, arguments))
+    }
+
+    /// Returns once all that has happened is in the log, and in its file where it has one.
+    pub(crate) async fn end_records(&self) {
+        let ended = tokio::time::timeout(PATIENCE, async {
+            self.bridge.recorded().await;
+            if let Some(bounds) = &self.bounds {
+                bounds.secure(&self.runtime().log).await;
+            }
+        });
+        if ended.await.is_err() {
+            tracing::warn!("the event log may lack its last entries");
+        }
+    }
+
     pub(crate) async fn deny(&self, rule: &str, target: Slug) {
+        let _logged = self.logged(&());
         self.calls.deny_connector(rule, target).await;
     }
 
     pub(crate) async fn lift(&self, rule: &str) {
+        let _logged = self.logged(&());
         self.calls.allow_connector(rule).await;
     }
 }

@@ -7,6 +7,7 @@ use connectors_core::manager::{CallRequest, CallResult};
 use connectors_core::{ConnectorManager, Slug};
 use connectors_store::Secrets;
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::Mutex;
 
 use crate::error::{ErrorObject, code};
 use crate::methods::{self, Context, Method};
@@ -22,6 +23,8 @@ use crate::session::Session;
 pub struct Dispatcher {
     pub(crate) manager: ConnectorManager,
     policy: Arc<DenyConnectors>,
+    /// Held while rules change.
+    turn: Arc<Mutex<()>>,
     callback: Option<Arc<str>>,
     pub(crate) secrets: Option<Secrets>,
     #[cfg(feature = "car-engine")]
@@ -40,6 +43,7 @@ impl Dispatcher {
         Self {
             manager,
             policy,
+            turn: Arc::default(),
             callback: None,
             secrets: None,
             #[cfg(feature = "car-engine")]
@@ -71,25 +75,61 @@ impl Dispatcher {
 
     /// Denies every tool of a connector until the rule is lifted.
     pub(crate) async fn deny(&self, rule: &str, target: Slug) {
-        #[cfg(feature = "car-engine")]
-        if let Some(governance) = &self.governance {
-            governance.deny(rule, target.clone()).await;
-        }
-        self.policy.register(rule, target);
-        self.manager.gates_changed().await;
+        let (this, rule) = (self.clone(), rule.to_owned());
+        let denied = self.in_turn(async move {
+            #[cfg(feature = "car-engine")]
+            if let Some(governance) = &this.governance {
+                governance.deny(&rule, target.clone()).await;
+            }
+            this.policy.register(&rule, target);
+            this.manager.gates_changed().await;
+        });
+        denied.await;
     }
 
     /// Lifts such a rule; false if there is none of this name.
     pub(crate) async fn lift(&self, rule: &str) -> bool {
-        let lifted = self.policy.lift(rule);
+        let (this, rule) = (self.clone(), rule.to_owned());
+        let lifted = self.in_turn(async move {
+            let lifted = this.policy.lift(&rule);
+            #[cfg(feature = "car-engine")]
+            if let Some(governance) = &this.governance {
+                governance.lift(&rule).await;
+            }
+            if lifted {
+                this.manager.gates_changed().await;
+            }
+            lifted
+        });
+        lifted.await.unwrap_or_default()
+    }
+
+    /// Makes one change of the rules after the other, each to its end whatever becomes of the caller: gate and runtime never
+    /// disagree for longer. `None` if it panics.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let turn = Arc::clone(&self.turn);
+        let changed = tokio::spawn(async move {
+            let _turn = turn.lock().await;
+            change.await
+        });
+        changed.await.inspect_err(|error| tracing::error!(%error, "a rule was not changed")).ok()
+    }
+
+    /// Closes every connector, and returns once what is recorded is where it is kept.
+    pub async fn shutdown(&self) {
+        self.manager.shutdown().await;
+        self.end_records().await;
+    }
+
+    /// Returns once what is recorded is where it is kept.
+    pub(crate) async fn end_records(&self) {
         #[cfg(feature = "car-engine")]
         if let Some(governance) = &self.governance {
-            governance.lift(rule).await;
+            governance.end_records().await;
         }
-        if lifted {
-            self.manager.gates_changed().await;
-        }
-        lifted
     }
 
     /// With an address of the host's own for browsers that come back from a sign-in; a connector's is `/{slug}` below it.

@@ -38,7 +38,7 @@ impl Server {
     }
 
     /// Serves until `stop` is done, then ends in order: no new connections, every connector closed (which answers the
-    /// calls that are open), the open connections closed. Every step is bounded in time.
+    /// calls that are open), the open connections closed, what is recorded kept. Every step is bounded in time.
     ///
     /// Without a `token`, clients need none. Must be run where nobody but the user reaches loopback, or with one.
     pub async fn serve(
@@ -70,6 +70,7 @@ impl Server {
             tracing::warn!("some connectors did not close in time");
         }
         connections.close().await;
+        dispatcher.end_records().await;
         Ok(())
     }
 }

@@ -2,14 +2,17 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use car_engine::EventLog;
 use car_eventlog::RetentionPolicy;
+use connectors_core::ConnectorEvent;
+use connectors_core::events::EventKind;
 use serde::Serialize;
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Mutex, broadcast};
 
 use super::journal::{self, Journal};
 
@@ -86,6 +89,14 @@ impl Bounds {
         }
     }
 
+    /// Returns once all that the log holds is in its file, if it has one.
+    pub(super) async fn secure(&self, log: &Mutex<EventLog>) {
+        if let Some(journal) = &self.journal {
+            let mut log = log.lock().await;
+            journal.lock().await.secure(&mut log).await;
+        }
+    }
+
     /// Drops the older half of the events until the rest is small enough.
     fn shrink(&self, log: &mut EventLog) {
         loop {
@@ -99,38 +110,53 @@ impl Bounds {
     }
 }
 
-/// A call that is in the log, whether it comes to its end or is dropped: then the log is kept small.
+/// Keeps the log small while there are no calls: what becomes of tools is in it too. Ends with the manager or the log.
+pub(super) async fn keep_small(
+    log: Weak<Mutex<EventLog>>,
+    bounds: Arc<Bounds>,
+    mut events: broadcast::Receiver<Arc<ConnectorEvent>>,
+) {
+    loop {
+        match events.recv().await.map(|event| concerns_tools(&event)) {
+            Ok(false) => continue,
+            Ok(true) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+        let Some(log) = log.upgrade() else { return };
+        bounds.count(0);
+        bounds.keep(&mut *log.lock().await).await;
+    }
+}
+
+fn concerns_tools(event: &ConnectorEvent) -> bool {
+    matches!(
+        event.kind,
+        EventKind::Catalogue { .. } | EventKind::Selection { .. } | EventKind::DefinitionChanged { .. }
+    )
+}
+
+/// A call or a rule that is in the log, whether it comes to its end or is dropped: then the log is kept small.
 pub(super) struct Logged {
     log: Arc<Mutex<EventLog>>,
-    /// None where the log is the host's.
-    bounds: Option<Arc<Bounds>>,
+    bounds: Arc<Bounds>,
     arguments: usize,
 }
 
 impl Logged {
-    pub(super) fn new(
-        log: &Arc<Mutex<EventLog>>,
-        bounds: Option<&Arc<Bounds>>,
-        arguments: &impl Serialize,
-    ) -> Self {
-        let size = bounds.map_or(0, |_| size(arguments));
-        Self { log: Arc::clone(log), bounds: bounds.map(Arc::clone), arguments: size }
+    pub(super) fn new(log: &Arc<Mutex<EventLog>>, bounds: &Arc<Bounds>, arguments: &impl Serialize) -> Self {
+        Self { log: Arc::clone(log), bounds: Arc::clone(bounds), arguments: size(arguments) }
     }
 }
 
 impl Drop for Logged {
     fn drop(&mut self) {
-        if let Some(bounds) = &self.bounds {
-            bounds.count(self.arguments);
-        }
+        self.bounds.count(self.arguments);
         // Whoever called may be gone, and need not wait for a file.
         let Ok(runtime) = Handle::try_current() else { return };
-        let (log, bounds) = (Arc::clone(&self.log), self.bounds.take());
+        let (log, bounds) = (Arc::clone(&self.log), Arc::clone(&self.bounds));
         runtime.spawn(async move {
             let mut log = log.lock().await;
-            if let Some(bounds) = bounds {
-                bounds.keep(&mut log).await;
-            }
+            bounds.keep(&mut log).await;
             if log.span_len() > SPANS {
                 log.truncate_spans_keep_last(SPANS / 2);
             }

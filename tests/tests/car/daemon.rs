@@ -146,8 +146,15 @@ async fn the_journal_is_one_chain_over_every_run_of_the_daemon() {
             client.must("connectors.enable_tools", json!({"slug": "s", "tools": ["add"]})).await;
         }
         client.must("connectors.call_tool", call("add", json!({"a": 1, "b": 1}))).await;
+        client
+            .must("policy.register", json!({"rule": "deny_connector", "target": "s", "name": "last"}))
+            .await;
         drop(client);
         daemon.stop().await;
-        assert_eq!(count(&read(&home), &EventKind::ActionSucceeded), run);
+        let log = read(&home);
+        assert_eq!(count(&log, &EventKind::ActionSucceeded), run);
+        assert_eq!(refusals(&log).len(), run, "the last that was done is there");
+        // And the log has waited for it.
+        assert_eq!(log.events().last().unwrap().kind, EventKind::StateSnapshot);
     }
 }

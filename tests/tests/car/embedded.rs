@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use car_engine::{EventKind, Runtime};
-use connectors_core::gate::DenyConnectors;
+use connectors_tests::deadline::poll;
 use connectors_tests::{Script, Tool};
 use connectors_ws::car::Governance;
 use connectors_ws::{Dispatcher, ErrorObject, Session};
+use futures_util::FutureExt;
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
@@ -18,7 +19,7 @@ async fn embedded(host: &Host, runtime: &Arc<Runtime>) -> Dispatcher {
     runtime.set_executor(Arc::new(executor)).await;
     host.bridge.attach(runtime).await;
     let governance = Governance::over(Arc::clone(runtime), host.bridge.clone()).await;
-    Dispatcher::new(host.manager.clone(), Arc::new(DenyConnectors::default())).with_governance(governance)
+    Dispatcher::new(host.manager.clone(), host.kept.upgrade().unwrap()).with_governance(governance)
 }
 
 async fn call(dispatcher: &Dispatcher) -> Result<Value, ErrorObject> {
@@ -71,4 +72,21 @@ async fn the_hosts_own_tools_go_on_working_in_its_runtime() {
     let _dispatcher = embedded(&host, &runtime).await;
     runtime.register_tool_schema(schema("own")).await;
     assert_eq!(output(&runtime, "own", json!({})).await, json!("the host ran own"));
+}
+
+#[tokio::test]
+async fn a_rule_comes_into_force_at_the_gate_and_in_the_runtime_though_nobody_waits_for_it() {
+    let server = Script::modern().with_tools([Tool::echo()]).start();
+    let host = Host::new().await;
+    let runtime = Arc::new(Runtime::new());
+    let dispatcher = embedded(&host, &runtime).await;
+    host.add("S", &server, &["echo"]).await;
+    let (session, _notifications) = Session::open();
+    let rule = to_raw_value(&json!({"rule": "deny_connector", "target": "s", "name": "r"})).unwrap();
+    let policies = runtime.policies.write().await;
+    let registered = dispatcher.dispatch(&session, "policy.register", Some(&rule));
+    assert!(registered.now_or_never().is_none());
+    drop(policies);
+    poll("the rule at the gate", async || host.routed().is_empty().then_some(())).await;
+    assert_eq!(runtime.policies.write().await.unregister("deny_connector:r"), 1);
 }

@@ -118,7 +118,7 @@ async fn serve(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Ends what has been started already.
 async fn end(dispatcher: &Dispatcher, error: TokenFileError) -> Failure {
-    dispatcher.manager().shutdown().await;
+    dispatcher.shutdown().await;
     error.into()
 }
 

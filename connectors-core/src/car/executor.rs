@@ -22,7 +22,8 @@ use crate::manager::Route;
 ///
 /// *Concurrency.* Any number of actions at once, also on one connector; none waits for another. *Cancellation.* When the
 /// action's future is dropped (a timeout of the runtime's, a proposal that is given up), the call is cancelled at the server.
-/// *Timeouts.* `timeout_ms` bounds the call on top of the connector's own limits. *Errors.* Whatever a server says is an ordinary
+/// *Timeouts.* `timeout_ms` bounds the call on top of the connector's own limits; of actions that are streamed the engine does not tell
+/// it. *Errors.* Whatever a server says is an ordinary
 /// failure of the action: it never makes the runtime look for a tool of its own.
 ///
 /// A tool is dispatched only while the runtime that this executor belongs to lists it, it has a route, and no rule of

@@ -6,6 +6,7 @@ use car_engine::{EventKind, Runtime, ToolEntry, ToolExecutor, ToolPermission, To
 use car_ir::{ActionStatus, FailureBehavior};
 use connectors_core::Slug;
 use connectors_core::car::CarBridge;
+use connectors_core::manager::Route;
 use connectors_tests::deadline::poll;
 use connectors_tests::{Script, Tool};
 use serde_json::{Value, json};
@@ -134,4 +135,23 @@ async fn runtimes_that_are_gone_leave_nothing_running() {
     // Noticed when another comes.
     let _last = host.runtime().await;
     poll("the tasks of fifty runtimes to end", async || (tasks() <= before + 3).then_some(())).await;
+}
+
+#[tokio::test]
+async fn the_hosts_rule_for_what_the_user_is_asked_is_in_the_registry() {
+    let server = Script::modern().with_tools([Tool::echo(), Tool::add()]).start();
+    let host = Host::new().await;
+    let ask = Arc::new(|route: &Route| match route.tool.name.as_str() {
+        "echo" => ToolPermission::Deny,
+        _ => ToolPermission::AskUser,
+    });
+    let bridge = CarBridge::with_permissions(host.manager.clone(), ask).await;
+    let runtime = Runtime::new();
+    bridge.attach(&runtime).await;
+    host.add("S", &server, &["echo", "add"]).await;
+    let permission = async |tool: &str| runtime.registry.get(tool).await.unwrap().permission;
+    assert_eq!(permission("mcp_s_echo").await, ToolPermission::Deny);
+    assert_eq!(permission("mcp_s_add").await, ToolPermission::AskUser);
+    let allowed = runtime.registry.allowed_schemas().await.into_iter().map(|schema| schema.name);
+    assert_eq!(allowed.collect::<Vec<_>>(), ["mcp_s_add"]);
 }

@@ -1,17 +1,17 @@
 //! What an action gets, and how it ends.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use async_trait::async_trait;
-use car_engine::{McpToolExecutor, Runtime, ToolExecutor, ToolSchema};
+use car_engine::{McpSession, McpToolExecutor, ToolExecutor};
 use car_ir::{ActionStatus, ToolInvocationMode, ToolStatus};
 use connectors_core::car::ResultShape;
 use connectors_tests::deadline::{poll, soon};
 use connectors_tests::mcp_server::Gate;
 use connectors_tests::{Script, Tool};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::host::{Host, action, error, execute, output, proposal, run};
+use crate::host::{Host, Own, action, error, execute, output, proposal, run, schema};
 
 #[tokio::test]
 async fn thirty_two_actions_on_one_connector_are_at_its_server_at_once() {
@@ -85,6 +85,26 @@ async fn an_action_out_of_time_is_cancelled_at_the_server() {
 }
 
 #[tokio::test]
+async fn executors_and_sessions_keep_to_the_time_that_they_are_given() {
+    let server = Script::modern().with_tools([Tool::hang()]).start();
+    let host = Host::new().await;
+    let slug = host.add("S", &server, &["hang"]).await;
+    let runtime = host.runtime().await;
+    // Not by way of the engine, which gives up by itself.
+    let executor = host.bridge.executor(&runtime);
+    let arguments = json!({});
+    let outcome =
+        soon("the end", executor.execute_with_action("mcp_s_hang", &arguments, "a", Some(20))).await;
+    let reason = outcome.unwrap_err();
+    assert!(reason.contains("took longer than 20ms"), "{reason}");
+    let mut session = host.bridge.session(&slug);
+    let limit = Some(Duration::from_millis(20));
+    let outcome = soon("the end", session.call_tool_with_timeout("hang", arguments.clone(), limit)).await;
+    let reason = outcome.unwrap_err();
+    assert!(reason.contains("took longer than 20ms"), "{reason}");
+}
+
+#[tokio::test]
 async fn a_proposal_that_is_dropped_takes_its_calls_along() {
     let server = Script::modern().with_tools([Tool::hang()]).start();
     let host = Host::new().await;
@@ -129,32 +149,16 @@ async fn a_streaming_action_reports_progress_and_then_its_result() {
     server.record().wait_for("a call given up", |seen| seen.cancelled.first().map(drop)).await;
 }
 
-/// Runs everything, and says so.
-struct Fallback;
-
-#[async_trait]
-impl ToolExecutor for Fallback {
-    async fn execute(&self, tool: &str, _: &Value) -> Result<Value, String> {
-        Ok(json!(format!("the fallback ran {tool}")))
-    }
-}
-
-async fn register(runtime: &Runtime, tool: &str) {
-    let schema: ToolSchema =
-        serde_json::from_value(json!({"name": tool, "parameters": {"type": "object"}})).unwrap();
-    runtime.register_tool_schema(schema).await;
-}
-
 #[tokio::test]
 async fn tools_of_others_go_to_the_fallback_and_withdrawn_ones_to_nobody() {
     let server = Script::modern().with_tools([Tool::echo()]).start();
     let host = Host::new().await;
     let slug = host.add("S", &server, &["echo"]).await;
     let runtime = host.runtime().await;
-    let executor = Arc::new(host.bridge.executor(&runtime).with_fallback(Arc::new(Fallback)));
+    let executor = Arc::new(host.bridge.executor(&runtime).with_fallback(Arc::new(Own)));
     runtime.set_executor(Arc::<connectors_core::car::ConnectorExecutor>::clone(&executor)).await;
-    register(&runtime, "own").await;
-    assert_eq!(output(&runtime, "own", json!({})).await, json!("the fallback ran own"));
+    runtime.register_tool_schema(schema("own")).await;
+    assert_eq!(output(&runtime, "own", json!({})).await, json!("the host ran own"));
     assert_eq!(output(&runtime, "mcp_s_echo", json!({"text": "x"})).await, json!("x"));
     host.disable(&slug, &["echo"]).await;
     // As if it had been validated before it was withdrawn.

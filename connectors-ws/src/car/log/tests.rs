@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use car_engine::EventKind;
 use car_eventlog::{JournalFailureInjector, JournalFailurePoint};
+use connectors_core::events::{self, EventBus};
 use serde_json::json;
 
 use super::*;
@@ -234,6 +235,23 @@ async fn arguments_of_calls_that_are_dropped_do_not_pile_up_either() {
     let bytes = tokio::time::timeout(Duration::from_secs(30), small()).await.unwrap();
     // The last of them are still there.
     assert!(bytes > 256 << 10, "{bytes} bytes");
+}
+
+#[tokio::test]
+async fn what_becomes_of_tools_does_not_pile_up_where_there_are_no_calls() {
+    let log = Arc::new(Mutex::new(journal::in_memory()));
+    let bounds = Arc::new(Bounds { most: 64 << 10, ..Bounds::new(None) });
+    let bus = EventBus::default();
+    let keeper = tokio::spawn(keep_small(Arc::downgrade(&log), bounds, bus.subscribe()));
+    for _ in 0..100 {
+        append(&mut *log.lock().await, &"x".repeat(4 << 10));
+        bus.publish(None, events::EventKind::Catalogue { tool_count: 1, enabled_count: 1 });
+        tokio::task::yield_now().await;
+    }
+    drop(bus);
+    tokio::time::timeout(Duration::from_secs(30), keeper).await.unwrap().unwrap();
+    let bytes = log.lock().await.stats().approx_event_bytes;
+    assert!(bytes <= 96 << 10, "{bytes} bytes");
 }
 
 #[test]

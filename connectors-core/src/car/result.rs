@@ -52,7 +52,7 @@ pub(super) fn verdict(outcome: &ToolOutcome) -> Result<(), String> {
 fn servers_words(text: &str) -> String {
     let shown = crate::text::display(text, SERVERS_TEXT);
     let begins = |own: &&str| shown.get(..own.len()).is_some_and(|start| start.eq_ignore_ascii_case(own));
-    if ENGINES_WORDS.iter().any(|own| begins(&own)) { format!("the server says: {shown}") } else { shown }
+    if ENGINES_WORDS.iter().any(begins) { format!("the server says: {shown}") } else { shown }
 }
 
 /// The text blocks; `None` if there are none. What is no text block is passed over, whatever it is.

@@ -101,6 +101,9 @@ impl RefreshError {
     pub(crate) fn remedy(&self) -> &'static str {
         match self {
             Self::Refused(error) | Self::Unavailable(error) => error.remedy(),
+            Self::Store(error) if matches!(**error, CredentialError::Storage { .. }) => {
+                "check the permissions and the free space of the state folder; it is tried again by itself"
+            }
             Self::Store(_) => "unlock the credential store; it is tried again by itself",
             Self::Interrupted => "start again",
             _ => "sign in again",
@@ -153,6 +156,10 @@ fn copy(error: &Arc<CredentialError>) -> CredentialError {
             CredentialError::Unavailable { store, reason: reason.clone() }
         }
         CredentialError::TimedOut { store, limit } => CredentialError::TimedOut { store, limit: *limit },
+        CredentialError::Storage { store, action, file, source } => {
+            let source = std::io::Error::new(source.kind(), source.to_string());
+            CredentialError::Storage { store, action, file: file.clone(), source }
+        }
         CredentialError::Damaged { store, account, problem } => {
             CredentialError::Damaged { store, account: account.clone(), problem: problem.clone() }
         }
@@ -166,6 +173,17 @@ fn copy(error: &Arc<CredentialError>) -> CredentialError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_is_called_that_by_every_caller_who_waited() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let (store, action, file) = ("encrypted vault", "write", "connectors.vault".to_owned());
+        let error = CredentialError::Storage { store, action, file, source: full() };
+        let (said, error) = (error.to_string(), RefreshError::Store(Arc::new(error)));
+        let told = error.for_connector(&Slug::from_name("s"));
+        assert_eq!((told.code(), told.to_string().contains(&said)), ("storage", true), "{told}");
+        assert!(error.remedy().contains("free space"));
+    }
 
     #[test]
     fn only_invalid_client_says_that_the_client_is_unknown() {

@@ -57,7 +57,9 @@ fn contents(folder: &Path) -> Vec<(String, String)> {
 async fn nothing_changes(session: &Session, home: &TempHome, slug: &str, server: &McpServer) {
     let state = async || {
         let tools = session.tools(slug).await;
-        let manifest = contents(&home.state()).into_iter().filter(|(name, _)| !name.ends_with(".lock"));
+        // Locks are no state: whoever wants one makes it, whatever becomes of the change.
+        let is_lock = |name: &str| name == "locks" || name.ends_with(".lock");
+        let manifest = contents(&home.state()).into_iter().filter(|(name, _)| !is_lock(name));
         let mut connectors = session.list().await;
         for status in connectors.iter_mut().filter_map(Value::as_object_mut) {
             // The server has announced its change, and is asked again some time.

@@ -11,8 +11,11 @@ use serde_json::json;
 
 use crate::host::{Host, action, execute, proposal};
 
-/// The best of them counts: a busy machine can only make it slower.
+/// The best of them counts, since a busy machine can only make it slower. More than these are made only while it seems too slow.
 const ROUNDS: usize = 5;
+
+/// A machine that is busy throughout these is too busy to tell.
+const MOST_ROUNDS: usize = 60;
 
 /// How long `n` actions on a tool that takes 50 ms take.
 async fn time(runtime: &Runtime, n: usize) -> Duration {
@@ -39,11 +42,15 @@ async fn thirty_two_actions_take_less_than_twice_as_long_as_one() {
     {
         time(runtime, 1).await;
         let (mut one, mut many) = (Duration::MAX, Duration::MAX);
-        for _ in 0..ROUNDS {
+        let mut ratio = f64::INFINITY;
+        for round in 0..MOST_ROUNDS {
+            if round >= ROUNDS && most.is_none_or(|most| ratio < most) {
+                break;
+            }
             one = one.min(time(runtime, 1).await);
             many = many.min(time(runtime, 32).await);
+            ratio = many.div_duration_f64(one);
         }
-        let ratio = many.div_duration_f64(one);
         println!("{name}: one {one:.1?}, 32 at once {many:.1?}, {ratio:.1} times");
         assert!(most.is_none_or(|most| ratio < most), "{name}: {ratio:.2} times");
     }

@@ -1,5 +1,5 @@
-//! What 32 actions at once cost, with the connectors' executor and with the engine's. Prints what `docs/performance.md` holds; asserts
-//! nothing about time, but that with the connectors' one they take less than twice as long as one.
+//! What 32 actions at once cost, with the connectors' executor and with the engine's. Prints what `docs/performance.md` holds, and asserts
+//! of it only what holds on a busy machine too: with the connectors' one they run side by side, not one after the other.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +17,9 @@ const ROUNDS: usize = 5;
 /// A machine that is busy throughout these is too busy to tell.
 const MOST_ROUNDS: usize = 60;
 
+/// Nothing here is optimised: two cores come near twice by the work of 32 calls alone. One after the other they take 32 times.
+const SIDE_BY_SIDE: f64 = 3.0;
+
 /// How long `n` actions on a tool that takes 50 ms take.
 async fn time(runtime: &Runtime, n: usize) -> Duration {
     let all = proposal((0..n).map(|n| action(&format!("a{n}"), "mcp_s_sleep", json!({"ms": 50}))).collect());
@@ -27,7 +30,7 @@ async fn time(runtime: &Runtime, n: usize) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thirty_two_actions_take_less_than_twice_as_long_as_one() {
+async fn thirty_two_actions_at_once_take_little_longer_than_one() {
     let server = Script::modern().with_tools([Tool::sleep()]).start();
     let host = Host::new().await;
     host.add("S", &server, &["sleep"]).await;
@@ -38,7 +41,7 @@ async fn thirty_two_actions_take_less_than_twice_as_long_as_one() {
     engines.set_executor(executor).await;
     host.bridge.attach(&engines).await;
     for (name, runtime, most) in
-        [("ConnectorExecutor", &*ours, Some(2.0)), ("McpToolExecutor", &engines, None)]
+        [("ConnectorExecutor", &*ours, Some(SIDE_BY_SIDE)), ("McpToolExecutor", &engines, None)]
     {
         time(runtime, 1).await;
         let (mut one, mut many) = (Duration::MAX, Duration::MAX);

@@ -253,7 +253,7 @@ fn variables_that_are_secrets_or_are_not_of_the_file_go_to_the_secret_store() {
         ("TAKEN", Template::new(vec![filled("NEUTRAL", "letmein")])),
         (
             "CACHE",
-            Template::new(vec![filled("userHome", "/root"), filled("/", "/"), Part::Written("c".into())]),
+            Template::new(vec![filled("userHome", "/here"), filled("/", "/"), Part::Written("c".into())]),
         ),
     ];
     let mut found = stdio(vec![text("-y")], env);
@@ -262,7 +262,7 @@ fn variables_that_are_secrets_or_are_not_of_the_file_go_to_the_secret_store() {
     let NewEndpoint::Stdio(command) = &new.endpoint else { panic!("{new:?}") };
     let plain: Vec<_> = command.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let secret: Vec<_> = new.secret_env.iter().map(|variable| variable.name.as_str()).collect();
-    assert_eq!(plain, ["CACHE=/root/c", "LOG=info", "PLAIN=/u", "REGION=eu"]);
+    assert_eq!(plain, ["CACHE=/here/c", "LOG=info", "PLAIN=/u", "REGION=eu"]);
     assert_eq!(secret, ["GITHUB_TOKEN", "FROM", "OTHER", "TAKEN"]);
     assert_eq!(
         (new.name.as_str(), new.disabled, command.args.clone()),

@@ -86,11 +86,35 @@ impl Shared {
         }
         let is_redialled =
             secrets.puts() || is_reached_otherwise || (concerns_sign_in && before.oauth != after.oauth);
+        let parts = secrets.puts() && leads_elsewhere(&before, &after);
+        if parts && !self.part_from_secrets(cell, &before).await? {
+            return Ok(None);
+        }
+        let builds_on = if parts { basis(&without_secrets(&before)) } else { basis(&before) };
+        let outcome = self.write(cell, builds_on, after, &secrets).await;
+        if parts && !matches!(outcome, Ok(true)) {
+            self.rejoin_secrets(cell, before).await;
+        }
+        if !outcome? {
+            return Ok(None);
+        }
+        self.drop_secrets(&cell.slug, gone.iter().map(String::as_str)).await;
+        Ok(Some(is_redialled))
+    }
+
+    /// Writes the secrets of a change, and its definition; false, with nothing done, if that is not what the change builds on.
+    async fn write(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        builds_on: ConnectorDefinition,
+        after: ConnectorDefinition,
+        secrets: &SecretChange,
+    ) -> Result<bool, ConnectorError> {
         // Before the definition leads elsewhere: no dial may find what was for the old address.
-        let replaced = self.change_secrets(&cell.slug, &secrets).await?;
+        let replaced = self.change_secrets(&cell.slug, secrets).await?;
         let edited = self
             .edit(cell, move |definition| {
-                if basis(definition) != basis(&before) {
+                if basis(definition) != builds_on {
                     return false;
                 }
                 // The selection may have changed meanwhile.
@@ -100,19 +124,45 @@ impl Shared {
                 true
             })
             .await;
-        match edited {
-            Ok(true) => {
-                self.drop_secrets(&cell.slug, gone.iter().map(String::as_str)).await;
-                Ok(Some(is_redialled))
+        match &edited {
+            Ok(true) => {}
+            Ok(false) => self.put_back(replaced).await,
+            Err(_) => self.undo(cell, replaced).await,
+        }
+        edited
+    }
+
+    /// Has a connector refer to no secret while others are written that are for another address: should this process end meanwhile,
+    /// the old one must not be shown them. False, with nothing done, if the connector is not as it was in `before`.
+    async fn part_from_secrets(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        before: &ConnectorDefinition,
+    ) -> Result<bool, ConnectorError> {
+        let before = basis(before);
+        self.edit(cell, move |definition| {
+            let is_as_it_was = basis(definition) == before;
+            if is_as_it_was {
+                *definition = without_secrets(definition);
             }
-            Ok(false) => {
-                self.put_back(replaced).await;
-                Ok(None)
-            }
-            Err(error) => {
-                self.undo(cell, replaced).await;
-                Err(error)
-            }
+            is_as_it_was
+        })
+        .await
+    }
+
+    /// Has a connector refer to its secrets again, where the change has come to nothing.
+    async fn rejoin_secrets(self: &Arc<Self>, cell: &Arc<Cell>, before: Arc<ConnectorDefinition>) {
+        let rejoined = self
+            .edit(cell, move |definition| {
+                definition.secret_headers.clone_from(&before.secret_headers);
+                definition.oauth.clone_from(&before.oauth);
+                if let (Some(stdio), Some(before)) = (&mut definition.stdio, &before.stdio) {
+                    stdio.secret_env.clone_from(&before.secret_env);
+                }
+            })
+            .await;
+        if let Err(error) = rejoined {
+            tracing::error!(slug = %cell.slug, %error, "its secrets are not used any more, after a change that has failed; enter them again");
         }
     }
 
@@ -203,4 +253,20 @@ impl Change {
 /// What of a definition an update builds on: all but the selection.
 fn basis(definition: &ConnectorDefinition) -> ConnectorDefinition {
     ConnectorDefinition { enabled_tools: Vec::new(), tool_pins: Default::default(), ..definition.clone() }
+}
+
+/// A definition that refers to no secret.
+fn without_secrets(definition: &ConnectorDefinition) -> ConnectorDefinition {
+    let mut without = ConnectorDefinition { secret_headers: Vec::new(), oauth: None, ..definition.clone() };
+    if let Some(stdio) = &mut without.stdio {
+        stdio.secret_env.clear();
+    }
+    without
+}
+
+/// True if secrets are shown to somebody else after a change than before.
+fn leads_elsewhere(before: &ConnectorDefinition, after: &ConnectorDefinition) -> bool {
+    let program =
+        |definition: &ConnectorDefinition| definition.stdio.clone().map(|stdio| (stdio.command, stdio.args));
+    Move::between(&before.url, &after.url) == Move::Away || program(before) != program(after)
 }

@@ -10,6 +10,7 @@ mod explaining;
 mod gating;
 mod importing;
 mod late;
+mod leading_elsewhere;
 mod lifecycle;
 mod observing;
 mod proposals_changing;

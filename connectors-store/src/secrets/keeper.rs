@@ -53,6 +53,11 @@ pub(crate) trait Keeper: CredentialStore {
     /// missing.
     async fn prove(&self) -> Condition;
 
+    /// Creates it if that is all that is missing, or says why it cannot be used.
+    async fn create(&self) -> Result<(), CredentialError> {
+        Ok(())
+    }
+
     /// True unless [`prove`](Self::prove) would create it.
     async fn exists(&self) -> bool {
         true

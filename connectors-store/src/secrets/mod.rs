@@ -124,7 +124,9 @@ impl Secrets {
         let followed = places.look().await.and_then(|place| places.keeper(place));
         let place = places.place();
         let condition = match followed {
-            Ok(keeper) => keeper.condition().await,
+            Ok(keeper) if keeper.exists().await => keeper.condition().await,
+            // It could not be made at the start, and maybe can be now.
+            Ok(keeper) => keeper.prove().await,
             Err(error) => Condition { problem: Some(error.to_string()), ..Condition::default() },
         };
         let usable = condition.problem.is_none();

@@ -77,6 +77,8 @@ impl Places {
         own: &BTreeSet<Slug>,
     ) -> Result<Moved, CredentialError> {
         let source = self.keeper(from)?;
+        // A disk that is full is an error of its own; a condition only tells of it.
+        target.create().await?;
         let condition = target.prove().await;
         if let Some(problem) = condition.problem {
             return Err(match condition.locked {

@@ -121,6 +121,10 @@ impl Keeper for VaultStore {
         }
     }
 
+    async fn create(&self) -> Result<(), CredentialError> {
+        self.open().await
+    }
+
     async fn exists(&self) -> bool {
         let store = self.clone();
         tokio::task::spawn_blocking(move || Self::exists(&store)).await.unwrap_or(true)

@@ -117,9 +117,12 @@ async fn a_start_is_not_held_up_by_what_an_interrupted_move_has_left() {
     assert_eq!(machine.keychain.content().await, map(&SECRETS[..1]));
 
     drop(call);
-    while process.marker.read().unwrap() != Some(Marker::new(Vault, 1, None)) {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    let finished = async {
+        while process.marker.read().unwrap() != Some(Marker::new(Vault, 1, None)) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), finished).await.expect("it goes on by itself");
     assert_eq!(machine.contents().await, [map(&[]), map(&SECRETS)]);
 }
 

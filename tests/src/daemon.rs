@@ -1,11 +1,12 @@
 //! The daemon as a child process.
 
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::deadline::soon;
 use crate::temp_home::TempHome;
@@ -79,6 +80,12 @@ impl Daemon {
 
     /// Starts it on `home`, on a port of its own, and waits until it accepts connections.
     pub async fn start(&self, home: &TempHome) -> RunningDaemon {
+        let started = self.try_start(home).await;
+        started.unwrap_or_else(|Ended { status, output }| panic!("the daemon ended ({status}): {output}"))
+    }
+
+    /// The same of one that may end instead.
+    pub async fn try_start(&self, home: &TempHome) -> Result<RunningDaemon, Ended> {
         let mut command = match self.wrapper.split_first() {
             Some((wrapper, words)) => {
                 let mut command = Command::new(wrapper);
@@ -110,12 +117,14 @@ impl Daemon {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.executable.display()));
         let output = Arc::new(Mutex::new(String::new()));
-        collect(child.stderr.take().expect("a piped stream"), Arc::clone(&output));
+        let errors = collect(child.stderr.take().expect("a piped stream"), Arc::clone(&output));
         let mut lines = BufReader::new(child.stdout.take().expect("a piped stream")).lines();
         let first = soon("the daemon's first line", lines.next_line()).await;
         let Ok(Some(first)) = first else {
-            let _ = child.wait().await;
-            panic!("the daemon ended without a line: {}", output.lock().expect("no panic with the lock"));
+            let status = soon("the daemon's end", child.wait()).await.expect("the daemon can be waited for");
+            soon("the end of its output", errors).await.expect("no panic");
+            let output = output.lock().expect("no panic with the lock").clone();
+            return Err(Ended { status, output });
         };
         let address = first
             .strip_prefix("listening on http://")
@@ -123,12 +132,21 @@ impl Daemon {
             .unwrap_or_else(|| panic!("the daemon's first line is {first:?}"))
             .to_owned();
         collect(lines.into_inner(), Arc::clone(&output));
-        RunningDaemon { child, address, output, token_path: home.token_path() }
+        Ok(RunningDaemon { child, address, output, token_path: home.token_path() })
     }
 }
 
+/// A daemon that has ended before it accepted connections.
+#[derive(Debug)]
+pub struct Ended {
+    /// How.
+    pub status: ExitStatus,
+    /// What it has said.
+    pub output: String,
+}
+
 /// Copies a stream into `output`, line by line, until it ends.
-fn collect(stream: impl AsyncRead + Unpin + Send + 'static, output: Arc<Mutex<String>>) {
+fn collect(stream: impl AsyncRead + Unpin + Send + 'static, output: Arc<Mutex<String>>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut lines = BufReader::new(stream).lines();
         while let Ok(Some(line)) = lines.next_line().await {
@@ -136,7 +154,7 @@ fn collect(stream: impl AsyncRead + Unpin + Send + 'static, output: Arc<Mutex<St
             output.push_str(&line);
             output.push('\n');
         }
-    });
+    })
 }
 
 /// A daemon at work. Dropping it kills it.

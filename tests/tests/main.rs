@@ -6,8 +6,12 @@ mod bad_servers;
 mod calls;
 mod concurrency;
 mod crash;
+#[cfg(unix)]
+mod disk;
 mod environment;
 mod first_use;
+#[cfg(unix)]
+mod full_disk;
 mod handshake;
 mod http_client;
 mod http_transport;

@@ -1,6 +1,8 @@
 //! What the daemon writes to files: by the system calls that it makes, where `CONNECTORS_STRACE` is set, which needs `strace`, and
 //! otherwise by what is in the files afterwards.
 
+mod interrupted;
+
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -3,24 +3,13 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use connectors_tests::daemon::RunningDaemon;
-use connectors_tests::{Daemon, McpServer, Script, TempHome, Tool};
+use connectors_tests::{McpServer, Script, TempHome, Tool};
 use serde_json::{Value, json};
 
+use crate::disk::{ReadOnly, SmallDisk, through, unprivileged};
 use crate::session::{Session, daemon};
-
-/// A daemon that is started by a script, which ends with this line; `$DAEMON` is the daemon, `"$@"` are its arguments.
-fn through(home: &TempHome, script: &str) -> Daemon {
-    let path = home.user().join("start");
-    let program = env!("CARGO_BIN_EXE_daemon-under-test");
-    fs::write(&path, format!("#!/bin/sh\nDAEMON='{program}'\n{script}\n")).expect("a script");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
-    Daemon::new(path)
-}
 
 /// Where secrets are: in neither of these can a change of the manifest fail half.
 const PLACES: [&str; 2] = ["memory", "vault"];
@@ -122,42 +111,6 @@ async fn with_a_limit_on_the_size_of_files(place: &'static str) {
     all_is_well(&session, &home, &slug).await;
 }
 
-/// A small file system in memory over a folder; gone when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`, with the reason printed, where that is not possible.
-    fn over(folder: PathBuf) -> Option<Self> {
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs"])
-            .arg(&folder)
-            .output();
-        match mount {
-            Ok(output) if output.status.success() => Some(Self(folder)),
-            Ok(output) => {
-                skipped(&format!("nothing can be mounted: {}", String::from_utf8_lossy(&output.stderr)));
-                None
-            }
-            Err(error) => {
-                skipped(&format!("nothing can be mounted: {error}"));
-                None
-            }
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Also while a daemon still has a file open.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-#[allow(clippy::print_stderr, reason = "what was not tested has to be seen")]
-fn skipped(why: &str) {
-    eprintln!("NOT TESTED: {}", why.trim());
-}
-
 #[tokio::test]
 async fn a_full_disk_changes_nothing_in_memory_or_on_disk() {
     for place in PLACES {
@@ -167,38 +120,14 @@ async fn a_full_disk_changes_nothing_in_memory_or_on_disk() {
 
 async fn on_a_full_disk(place: &'static str) {
     let (home, server) = (TempHome::new(), server());
-    let Some(_disk) = SmallDisk::over(home.state()) else { return };
+    let Some(disk) = SmallDisk::over(home.state()) else { return };
     let daemon = daemon().with_secrets(place).start(&home).await;
     let session = Session::open(&daemon).await;
     let slug = prepare(&session, &server).await;
-    let ballast = home.state().join("ballast");
-    // As much as there is room for.
-    let error = fs::write(&ballast, vec![b'x'; 1 << 20]).expect_err("the disk is small");
-    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    let ballast = disk.fill();
     nothing_changes(&session, &home, &slug, &server).await;
-    fs::remove_file(&ballast).expect("the ballast");
+    drop(ballast);
     all_is_well(&session, &home, &slug).await;
-}
-
-/// Starts a daemon that folder modes hold for, though the tests may run as a user for whom they do not; `None`, with the reason
-/// printed, where there is no way.
-async fn start_unprivileged(home: &TempHome, place: &'static str) -> Option<RunningDaemon> {
-    let without_rights = "setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-all --";
-    let folder = home.user().join("probe");
-    fs::create_dir(&folder).expect("a folder");
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o555)).expect("a mode");
-    for prefix in ["", without_rights] {
-        let probe = format!("{prefix} sh -c ': > \"$0/file\"' '{}'", folder.display());
-        let tried = Command::new("sh").args(["-c", &probe]).output().expect("a shell");
-        let is_denied = String::from_utf8_lossy(&tried.stderr).contains("denied");
-        let _ = fs::remove_file(folder.join("file"));
-        if !tried.status.success() && is_denied {
-            let daemon = through(home, &format!("exec {prefix} \"$DAEMON\" \"$@\""));
-            return Some(daemon.with_secrets(place).start(home).await);
-        }
-    }
-    skipped("this user may write to every folder, and there is no `setpriv` to give that up");
-    None
 }
 
 #[tokio::test]
@@ -210,7 +139,8 @@ async fn a_folder_that_cannot_be_written_changes_nothing_in_memory_or_on_disk() 
 
 async fn in_a_folder_that_cannot_be_written(place: &'static str) {
     let (home, server) = (TempHome::new(), server());
-    let Some(daemon) = start_unprivileged(&home, place).await else { return };
+    let Some(daemon) = unprivileged(&home) else { return };
+    let daemon = daemon.with_secrets(place).start(&home).await;
     let session = Session::open(&daemon).await;
     let slug = prepare(&session, &server).await;
     let lock = home.state().join("connectors.json.lock");
@@ -218,9 +148,8 @@ async fn in_a_folder_that_cannot_be_written(place: &'static str) {
         if !with_lock {
             fs::remove_file(&lock).expect("the lock's file");
         }
-        fs::set_permissions(home.state(), fs::Permissions::from_mode(0o500)).expect("a mode");
+        let _unwritable = ReadOnly::folder(home.state());
         nothing_changes(&session, &home, &slug, &server).await;
-        fs::set_permissions(home.state(), fs::Permissions::from_mode(0o700)).expect("a mode");
     }
     all_is_well(&session, &home, &slug).await;
 }

@@ -124,7 +124,12 @@ impl Desktop {
 
     /// The daemon in this session, with `--secrets place`.
     pub(super) fn daemon(&self, place: &'static str) -> Daemon {
-        daemon().with_secrets(place).with_variable("DBUS_SESSION_BUS_ADDRESS", &self.address)
+        self.hosting(daemon()).with_secrets(place)
+    }
+
+    /// A daemon that is started in some other way.
+    pub(super) fn hosting(&self, daemon: Daemon) -> Daemon {
+        daemon.with_variable("DBUS_SESSION_BUS_ADDRESS", &self.address)
     }
 
     /// Another program's work with the keychain; `None` where that program was not built.

@@ -6,6 +6,7 @@ use connectors_tests::{McpServer, TempHome};
 use serde_json::json;
 
 use super::desktop::Desktop;
+use crate::disk::{ReadOnly, SmallDisk, assert_nothing_temporary, unprivileged};
 use crate::secrets::{add, secrets, server};
 use crate::session::Session;
 
@@ -124,5 +125,55 @@ async fn a_daemon_that_is_killed_while_it_moves_secrets_loses_none() {
     let session = Session::open(&running).await;
     for slug in &slugs {
         session.ready(slug).await;
+    }
+}
+
+/// A move fails with the error of a storage that cannot be written; secrets are where they were, and in use.
+async fn cannot_move(session: &Session, home: &TempHome, slug: &str, to: &str) {
+    let marker = || std::fs::read(home.state().join("secrets.json")).ok();
+    let (place, marked) = (secrets(session).await["kind"].clone(), marker());
+    let error = session.must_fail("connectors.move_secrets", json!({"to": to})).await;
+    assert_eq!((error.code, error.data_code()), (-32049, "storage"), "{error:?}");
+    assert_eq!((&secrets(session).await["kind"], marker()), (&place, marked));
+    assert_eq!(home.state().join("connectors.vault").exists(), to == "keychain");
+    session.must("connectors.reconnect", json!({"slug": slug})).await;
+    session.ready(slug).await;
+    assert_nothing_temporary(&home.state());
+}
+
+#[tokio::test]
+async fn a_move_for_which_there_is_no_room_moves_nothing() {
+    let Some(desktop) = Desktop::start().await else { return };
+    let (home, server) = (TempHome::new(), server());
+    let Some(disk) = SmallDisk::over(home.state()) else { return };
+    let running = desktop.daemon("auto").start(&home).await;
+    let session = Session::open(&running).await;
+    let slug = add(&session, "One", &server).await;
+    for to in ["vault", "keychain"] {
+        let ballast = disk.fill();
+        cannot_move(&session, &home, &slug, to).await;
+        drop(ballast);
+        session.must("connectors.move_secrets", json!({"to": to})).await;
+        session.must("connectors.reconnect", json!({"slug": slug})).await;
+        session.ready(&slug).await;
+        assert_eq!(secrets(&session).await["kind"], to);
+    }
+}
+
+#[tokio::test]
+async fn a_move_that_may_not_be_written_moves_nothing() {
+    let Some(desktop) = Desktop::start().await else { return };
+    let (home, server) = (TempHome::new(), server());
+    let Some(daemon) = unprivileged(&home) else { return };
+    let running = desktop.hosting(daemon).with_secrets("auto").start(&home).await;
+    let session = Session::open(&running).await;
+    let slug = add(&session, "One", &server).await;
+    for to in ["vault", "keychain"] {
+        let unwritable = ReadOnly::folder(home.state());
+        cannot_move(&session, &home, &slug, to).await;
+        drop(unwritable);
+        session.must("connectors.move_secrets", json!({"to": to})).await;
+        session.must("connectors.reconnect", json!({"slug": slug})).await;
+        session.ready(&slug).await;
     }
 }

@@ -68,6 +68,26 @@ async fn a_first_start_on_a_full_disk_says_so_and_the_next_one_with_room_is_well
 }
 
 #[tokio::test]
+async fn a_vault_that_could_not_be_made_is_made_once_there_is_room() {
+    let home = TempHome::new();
+    let [_, (configuration, _)] = folders(&home);
+    let Some(disk) = SmallDisk::over(configuration) else { return };
+    let ballast = disk.fill();
+    let running = daemon().with_vault().start(&home).await;
+    let session = Session::open(&running).await;
+    assert_eq!(secrets(&session).await["warning"], true);
+    let params = json!({"name": "S", "url": "http://127.0.0.1:9/mcp", "headers": {"X-Key": "kept"}});
+    let error = session.must_fail("connectors.add", params.clone()).await;
+    assert_eq!(error.data_code(), "secret_store_unavailable", "{error:?}");
+    assert_eq!(session.list().await, [json!(null); 0]);
+    drop(ballast);
+    let status = secrets(&session).await;
+    assert_eq!(status["warning"], false, "{status}");
+    assert!(status["notice"].as_str().is_some_and(|said| said.contains("keep a copy")), "{status}");
+    session.must("connectors.add", params).await;
+}
+
+#[tokio::test]
 async fn a_first_start_that_may_not_write_says_so_and_the_next_one_is_well() {
     for index in 0..2 {
         let home = TempHome::new();

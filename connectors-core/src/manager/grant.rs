@@ -38,7 +38,13 @@ impl Shared {
                             .to_owned(),
                     });
                 }
-                definition.oauth = Some(merged(settings.clone(), definition.oauth.take()));
+                let before = definition.oauth.take();
+                let after = Some(merged(settings.clone(), before.clone()));
+                if before == after {
+                    // Others that wait for it are to see that there are new tokens.
+                    definition.secrets_revision = definition.secrets_revision.wrapping_add(1);
+                }
+                definition.oauth = after;
                 Ok(())
             })
             .await

@@ -118,7 +118,8 @@ impl Secrets {
         Some(Arc::new(SwitchingStore(Arc::clone(places))))
     }
 
-    /// How secrets are kept now. Asks the user nothing, and takes 3 seconds at most for a keychain that does not answer.
+    /// How secrets are kept now. Asks the user nothing, and takes 3 seconds at most for a keychain that does not answer. A vault that
+    /// they are to be in and that is missing is made, as at a start.
     pub async fn status(&self) -> SecretsStatus {
         let Some(places) = &self.0.places else { return self.describe(Condition::default(), None) };
         let followed = places.look().await.and_then(|place| places.keeper(place));

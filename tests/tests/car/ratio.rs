@@ -45,7 +45,10 @@ async fn thirty_two_actions_at_once_take_little_longer_than_one() {
     let server = Script::modern().with_tools([Tool::sleep()]).start();
     let host = Host::new().await;
     host.add("S", &server, &["sleep"]).await;
-    let ours = host.runtime().await;
+    let ours = Runtime::new();
+    ours.set_executor(Arc::new(host.bridge.executor(&ours))).await;
+    host.bridge.attach(&ours).await;
+    let chained = host.runtime().await;
     let engines = Runtime::new();
     let executor = Arc::new(McpToolExecutor::new());
     host.bridge.attach_mcp(&executor).await;
@@ -56,7 +59,8 @@ async fn thirty_two_actions_at_once_take_little_longer_than_one() {
     bare.register_tool_schema(schema("mcp_s_sleep")).await;
     for (name, runtime, most) in [
         ("no connector", &bare, None),
-        ("ConnectorExecutor", &*ours, Some(SIDE_BY_SIDE)),
+        ("ConnectorExecutor", &ours, Some(SIDE_BY_SIDE)),
+        ("ConnectorExecutor, with a log that is chained by hashes", &*chained, None),
         ("McpToolExecutor", &engines, None),
     ] {
         time(runtime, 1).await;

@@ -58,6 +58,8 @@ pub(super) enum Fault {
     Forgets,
     /// A write takes longer than a removal waits for it.
     Slow,
+    /// A write is made, and whoever has asked for it does not live to hear of it.
+    Last,
     /// It does not answer for the connector `one`, as while a keyring asks the user.
     SilentForOne,
     /// It wants a passphrase.
@@ -104,6 +106,10 @@ impl CredentialStore for Faulty {
         }
         if self.has(Fault::Forgets) {
             return Ok(());
+        }
+        if self.has(Fault::Last) {
+            self.store.put(key, value).await?;
+            return std::future::pending().await;
         }
         if self.has(Fault::Slow) {
             tokio::time::sleep(std::time::Duration::from_secs(20)).await;

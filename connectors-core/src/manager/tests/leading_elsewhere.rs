@@ -1,110 +1,78 @@
 //! Changes that lead a connector elsewhere and bring secrets for there: what is for the new address never goes to the old one, whatever
 //! becomes of the change, or of the process that makes it.
 
-use secrecy::SecretString;
+use secrecy::ExposeSecret;
 
-use super::environment::{Fault, Noting, changes, command, faulty, given};
+use super::environment::{Fault, Faulty, Noting, changes, command, faulty, given};
 use super::*;
 use crate::authorizer::SecretHeader;
 use crate::definition::{ConnectorDefinition, OAuthSettings, StdioCommand};
-use crate::error::CredentialError;
 use crate::manager::ConnectorUpdate;
-use crate::store::{ConfigStore, Exclusive};
+use crate::store::ConfigStore;
 
-/// A store whose user dies once it has written.
-struct LastWrite(Arc<MemoryCredentialStore>);
+/// A host with this connector, whose secrets are in a store that can be told to fail.
+async fn with(definition: &ConnectorDefinition) -> (Host, Arc<Faulty>) {
+    let (host, store) = (Host::new(), Arc::<Faulty>::default());
+    host.config.insert(definition).await.unwrap();
+    (host, store)
+}
 
-#[async_trait::async_trait]
-impl CredentialStore for LastWrite {
-    fn kind(&self) -> &'static str {
-        self.0.kind()
-    }
-
-    async fn get(&self, key: &CredentialKey) -> Result<Option<SecretString>, CredentialError> {
-        self.0.get(key).await
-    }
-
-    async fn put(&self, key: &CredentialKey, value: &SecretString) -> Result<(), CredentialError> {
-        self.0.put(key, value).await?;
-        std::future::pending().await
-    }
-
-    async fn delete(&self, key: &CredentialKey) -> Result<(), CredentialError> {
-        self.0.delete(key).await
-    }
-
-    async fn list(&self, slug: &Slug) -> Result<Vec<CredentialKey>, CredentialError> {
-        self.0.list(slug).await
-    }
-
-    async fn compare_and_swap<'a>(
-        &self,
-        key: &CredentialKey,
-        expected: Option<&'a SecretString>,
-        new: &SecretString,
-    ) -> Result<bool, CredentialError> {
-        self.0.compare_and_swap(key, expected, new).await
-    }
-
-    async fn exclusive(&self, slug: &Slug) -> Result<Exclusive, CredentialError> {
-        self.0.exclusive(slug).await
-    }
+async fn start(host: &Host, store: &Arc<Faulty>) -> (ConnectorManager, Arc<Noting>) {
+    let dialer = Arc::<Noting>::default();
+    let builder = host.without_dialer().with_credentials(Arc::clone(store) as _);
+    let manager = builder.with_dialer(Arc::clone(&dialer) as _).start().await;
+    settle().await;
+    (manager, dialer)
 }
 
 /// What is in the manifest after a process has died while it wrote the first secret of an update.
-async fn died(host: &Host, update: ConnectorUpdate) -> ConnectorDefinition {
-    let before = host.config.load().await.unwrap().remove(0);
-    let dying = host
-        .without_dialer()
-        .with_credentials(Arc::new(LastWrite(Arc::clone(&host.credentials))))
-        .with_dialer(Arc::new(Noting::default()))
-        .start()
-        .await;
-    let slug = before.slug.clone();
-    let updating = tokio::spawn(async move { dying.update(&slug, update).await });
+async fn died(host: &Host, store: &Arc<Faulty>, slug: &Slug, update: ConnectorUpdate) -> ConnectorDefinition {
+    let (dying, _) = start(host, store).await;
+    store.set(Fault::Last);
+    let slug = slug.clone();
+    tokio::spawn(async move { dying.update(&slug, update).await });
     settle().await;
-    updating.abort();
+    store.set(Fault::None);
     host.config.load().await.unwrap().remove(0)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_is_not_shown_what_was_entered_for_another() {
-    let host = Host::new();
     let slug = Slug::verbatim("a");
-    let mut before = ConnectorDefinition::http(slug.clone(), "A", "http://one");
-    before.secret_headers = strings(&["X-Key"]);
-    before.oauth = Some(OAuthSettings { client_id: "id".to_owned(), ..OAuthSettings::default() });
-    host.config.insert(&before).await.unwrap();
-    host.put(&slug, "X-Key", "of one").await;
-    let header = SecretHeader { name: "X-Key".to_owned(), value: SecretString::from("of another") };
+    let mut definition = ConnectorDefinition::http(slug.clone(), "A", "http://one");
+    definition.secret_headers = strings(&["X-Key"]);
+    definition.oauth = Some(OAuthSettings { client_id: "id".to_owned(), ..OAuthSettings::default() });
+    let (host, store) = with(&definition).await;
+    let key = CredentialKey::header(&slug, "X-Key");
+    store.put(&key, &"of one".into()).await.unwrap();
+    let header = SecretHeader { name: "X-Key".to_owned(), value: "of another".into() };
     let update = ConnectorUpdate {
         url: Some("http://another".to_owned()),
         headers: Some(vec![header]),
         ..ConnectorUpdate::default()
     };
-    let left = died(&host, update).await;
-    assert_eq!(host.secrets(&slug).await, ["X-Key=of another"]);
-    before.secret_headers = Vec::new();
-    before.oauth = None;
-    assert_eq!(left, before);
+    let left = died(&host, &store, &slug, update).await;
+    assert_eq!(store.get(&key).await.unwrap().unwrap().expose_secret(), "of another");
+    definition.secret_headers = Vec::new();
+    definition.oauth = None;
+    assert_eq!(left, definition);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_program_is_not_given_what_was_entered_for_another() {
-    let (host, slug) = (Host::new(), Slug::verbatim("local"));
+    let slug = Slug::verbatim("local");
     let stdio = StdioCommand { secret_env: strings(&["A_TOKEN"]), ..command(&[]) };
-    host.config.insert(&ConnectorDefinition::stdio(slug.clone(), "Local", stdio)).await.unwrap();
-    host.put(&slug, "env:A_TOKEN", "of one").await;
+    let (host, store) = with(&ConnectorDefinition::stdio(slug.clone(), "Local", stdio)).await;
+    let key = CredentialKey::env(&slug, "A_TOKEN");
+    store.put(&key, &"of one".into()).await.unwrap();
     let update = ConnectorUpdate {
         command: Some("another".to_owned()),
         secret_env: changes(&[("A_TOKEN", Some("of another"))]),
         ..ConnectorUpdate::default()
     };
-    died(&host, update).await;
-    assert_eq!(host.secrets(&slug).await, ["env:A_TOKEN=of another"]);
-    let dialer = Arc::new(Noting::default());
-    let _next = host.without_dialer().with_dialer(Arc::clone(&dialer) as _).start().await;
-    settle().await;
+    died(&host, &store, &slug, update).await;
+    assert_eq!(store.get(&key).await.unwrap().unwrap().expose_secret(), "of another");
+    let (_next, dialer) = start(&host, &store).await;
     assert_eq!(given(&dialer), [""; 0]);
 }
 

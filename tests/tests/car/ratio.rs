@@ -15,7 +15,7 @@ use crate::host::{Host, action, execute, proposal, schema};
 const ROUNDS: usize = 5;
 
 /// A machine that is busy throughout these is too busy to tell.
-const MOST_ROUNDS: usize = 200;
+const MOST_ROUNDS: usize = 60;
 
 /// Less than this many times what one takes. One after the other, they take 32 times.
 const SIDE_BY_SIDE: f64 = 2.0;

@@ -109,8 +109,10 @@ mod tests {
         assert_eq!(patient.run(Path::new("/other"), || 1).await, Some(1));
         drop(let_go);
         while jobs.run(Path::new("/stuck"), || 2).await.is_none() {}
-        jobs.run(Path::new("/last"), || 3).await;
-        assert_eq!(jobs.places.lock().unwrap().len(), 1, "what nobody looks at is forgotten");
+        // What nobody looks at is forgotten, as soon as the thread that did has let go of it.
+        while jobs.places.lock().unwrap().len() > 1 {
+            jobs.run(Path::new("/last"), || 3).await;
+        }
     }
 
     #[tokio::test]

@@ -39,7 +39,8 @@ pub struct ConnectorDefinition {
     /// Fingerprints of the definitions that the user has seen, by tool.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tool_pins: BTreeMap<String, String>,
-    /// Counts up where a secret gets a new value and nothing else changes: other processes on the same manifest see that by it.
+    /// Counts the changes of the connector's secrets: other processes on the same manifest see them by it, and whoever finds one that
+    /// was cut short whether it was made.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub secrets_revision: u64,
     /// True while the user has switched the connector off.

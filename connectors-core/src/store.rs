@@ -161,6 +161,14 @@ impl CredentialKey {
         format!("{}{variable}", Self::ENV_PREFIX)
     }
 
+    /// What is to become of a connector's secrets while they are being changed, as JSON.
+    pub(crate) fn staged(slug: &Slug) -> Self {
+        Self { slug: slug.clone(), name: Self::STAGED.to_owned() }
+    }
+
+    /// What that is called among them. No header is called so, and no variable.
+    pub(crate) const STAGED: &'static str = "staged:change";
+
     /// What the names of environment variables begin with.
     pub(crate) const ENV_PREFIX: &'static str = "env:";
 

@@ -46,7 +46,7 @@ impl Shared {
             }
             let touches_secrets = !change.secrets.is_empty() || !change.gone(&before).is_empty();
             if (concerns_sign_in || touches_secrets) && exclusive.is_none() {
-                exclusive = Some(self.credentials.exclusive(&cell.slug).await?);
+                exclusive = Some(self.hold_secrets(&cell.slug).await?);
                 // It may have become another one meanwhile.
                 continue;
             }
@@ -77,93 +77,29 @@ impl Shared {
         concerns_sign_in: bool,
     ) -> Result<Option<bool>, ConnectorError> {
         let gone = change.gone(&before);
-        let Change { mut after, secrets } = change;
-        let is_reached_otherwise = Connection::of(&before) != Connection::of(&after);
-        if secrets.puts() && !is_reached_otherwise {
-            // What is in the secret store is seen by nobody else otherwise, and what only a project's file has stood for becomes the
-            // user's own.
-            after.secrets_revision = before.secrets_revision.wrapping_add(1);
+        let Change { after, mut secrets } = change;
+        let is_redialled = secrets.puts()
+            || Connection::of(&before) != Connection::of(&after)
+            || (concerns_sign_in && before.oauth != after.oauth);
+        if !secrets.is_empty() {
+            gone.iter().for_each(|name| secrets.delete(name));
         }
-        let is_redialled =
-            secrets.puts() || is_reached_otherwise || (concerns_sign_in && before.oauth != after.oauth);
-        let parts = secrets.puts() && leads_elsewhere(&before, &after);
-        if parts && !self.part_from_secrets(cell, &before).await? {
-            return Ok(None);
-        }
-        let builds_on = if parts { basis(&without_secrets(&before)) } else { basis(&before) };
-        let outcome = self.write(cell, builds_on, after, &secrets).await;
-        if parts && !matches!(outcome, Ok(true)) {
-            self.rejoin_secrets(cell, before).await;
-        }
-        if !outcome? {
+        let builds_on = basis(&before);
+        let change = move |definition: &mut ConnectorDefinition| {
+            if basis(definition) != builds_on {
+                return Err(Outdated);
+            }
+            // The selection may have changed meanwhile.
+            let enabled_tools = std::mem::take(&mut definition.enabled_tools);
+            let tool_pins = std::mem::take(&mut definition.tool_pins);
+            *definition = ConnectorDefinition { enabled_tools, tool_pins, ..after.clone() };
+            Ok(())
+        };
+        if let Err(Outdated) = self.edit_with_secrets(cell, secrets, change).await? {
             return Ok(None);
         }
         self.drop_secrets(&cell.slug, gone.iter().map(String::as_str)).await;
         Ok(Some(is_redialled))
-    }
-
-    /// Writes the secrets of a change, and its definition; false, with nothing done, if that is not what the change builds on.
-    async fn write(
-        self: &Arc<Self>,
-        cell: &Arc<Cell>,
-        builds_on: ConnectorDefinition,
-        after: ConnectorDefinition,
-        secrets: &SecretChange,
-    ) -> Result<bool, ConnectorError> {
-        // Before the definition leads elsewhere: no dial may find what was for the old address.
-        let replaced = self.change_secrets(&cell.slug, secrets).await?;
-        let edited = self
-            .edit(cell, move |definition| {
-                if basis(definition) != builds_on {
-                    return false;
-                }
-                // The selection may have changed meanwhile.
-                let enabled_tools = std::mem::take(&mut definition.enabled_tools);
-                let tool_pins = std::mem::take(&mut definition.tool_pins);
-                *definition = ConnectorDefinition { enabled_tools, tool_pins, ..after.clone() };
-                true
-            })
-            .await;
-        match &edited {
-            Ok(true) => {}
-            Ok(false) => self.put_back(replaced).await,
-            Err(_) => self.undo(cell, replaced).await,
-        }
-        edited
-    }
-
-    /// Has a connector refer to no secret while others are written that are for another address: should this process end meanwhile,
-    /// the old one must not be shown them. False, with nothing done, if the connector is not as it was in `before`.
-    async fn part_from_secrets(
-        self: &Arc<Self>,
-        cell: &Arc<Cell>,
-        before: &ConnectorDefinition,
-    ) -> Result<bool, ConnectorError> {
-        let before = basis(before);
-        self.edit(cell, move |definition| {
-            let is_as_it_was = basis(definition) == before;
-            if is_as_it_was {
-                *definition = without_secrets(definition);
-            }
-            is_as_it_was
-        })
-        .await
-    }
-
-    /// Has a connector refer to its secrets again, where the change has come to nothing.
-    async fn rejoin_secrets(self: &Arc<Self>, cell: &Arc<Cell>, before: Arc<ConnectorDefinition>) {
-        let rejoined = self
-            .edit(cell, move |definition| {
-                definition.secret_headers.clone_from(&before.secret_headers);
-                definition.oauth.clone_from(&before.oauth);
-                if let (Some(stdio), Some(before)) = (&mut definition.stdio, &before.stdio) {
-                    stdio.secret_env.clone_from(&before.secret_env);
-                }
-            })
-            .await;
-        if let Err(error) = rejoined {
-            tracing::error!(slug = %cell.slug, %error, "its secrets are not used any more, after a change that has failed; enter them again");
-        }
     }
 
     /// A definition as it is to be, and what becomes of its secrets.
@@ -250,23 +186,15 @@ impl Change {
     }
 }
 
-/// What of a definition an update builds on: all but the selection.
+/// The connector is not what an update builds on.
+struct Outdated;
+
+/// What of a definition an update builds on: all but the selection, and which secrets it goes with.
 fn basis(definition: &ConnectorDefinition) -> ConnectorDefinition {
-    ConnectorDefinition { enabled_tools: Vec::new(), tool_pins: Default::default(), ..definition.clone() }
-}
-
-/// A definition that refers to no secret.
-fn without_secrets(definition: &ConnectorDefinition) -> ConnectorDefinition {
-    let mut without = ConnectorDefinition { secret_headers: Vec::new(), oauth: None, ..definition.clone() };
-    if let Some(stdio) = &mut without.stdio {
-        stdio.secret_env.clear();
+    ConnectorDefinition {
+        enabled_tools: Vec::new(),
+        tool_pins: Default::default(),
+        secrets_revision: 0,
+        ..definition.clone()
     }
-    without
-}
-
-/// True if secrets are shown to somebody else after a change than before.
-fn leads_elsewhere(before: &ConnectorDefinition, after: &ConnectorDefinition) -> bool {
-    let program =
-        |definition: &ConnectorDefinition| definition.stdio.clone().map(|stdio| (stdio.command, stdio.args));
-    Move::between(&before.url, &after.url) == Move::Away || program(before) != program(after)
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::cell::{Cell, Refusal};
-use super::explain;
+use super::reload::Connection;
 use super::secrets::is_of_sign_in;
 use super::shared::Shared;
+use super::{environment, explain};
 use crate::authorizer::{Authorizer, Combined, SecretHeader, StaticHeaders};
 use crate::client::{ClientOptions, ClientSignal, ConnectFailure, EraChoice, McpClient};
 use crate::connector::Connector;
@@ -22,6 +23,12 @@ use crate::transport::{DialTarget, Dialer, InvalidDefinition};
 
 /// How long a first catalogue waits for the server's word that it announces changes of it.
 const ANNOUNCEMENT: Duration = Duration::from_millis(250);
+
+/// How often secrets are read anew because their connector leads elsewhere by then.
+const ROUNDS: usize = 8;
+
+/// How long the settings may take to be read once more.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A connection that has proved itself by listing its tools.
 pub(super) struct Connected {
@@ -54,16 +61,15 @@ impl Shared {
     ///
     /// Bounded by the limits for connecting and for the handshake; dropping the future leaves nothing behind.
     pub(super) async fn connect(
-        &self,
-        cell: &Cell,
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
         era: &mut EraChoice,
     ) -> Result<Connected, ConnectorError> {
         // The semaphore is never closed.
         let _permit = self.dials.acquire().await;
         cell.trace.begin(Chapter::Connection);
-        let definition = cell.definition.load_full();
         let mut step = Step::Handshake;
-        let outcome = self.connect_in_time(cell, &definition, era, &mut step).await;
+        let outcome = self.connect_in_time(cell, era, &mut step).await;
         cell.trace.note(match &outcome {
             Ok(connected) => explain::listed(&connected.catalog),
             Err(error) => explain::failed(step, error),
@@ -73,19 +79,15 @@ impl Shared {
 
     /// `step` is the one that is under way, or has failed.
     async fn connect_in_time(
-        &self,
-        cell: &Cell,
-        definition: &Arc<ConnectorDefinition>,
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
         era: &mut EraChoice,
         step: &mut Step,
     ) -> Result<Connected, ConnectorError> {
-        let authorizer = self.authorizer(cell, definition).await?;
-        let environment = self.secret_environment(definition).await?;
-        let credentials = Credentials { authorizer, environment };
+        let (definition, credentials) = self.furnished(cell).await?;
         let limit = self.limits.connect + self.limits.handshake;
-        match tokio::time::timeout(limit, self.open_connection(cell, definition, credentials, era, step))
-            .await
-        {
+        let opening = self.open_connection(cell, &definition, credentials, era, step);
+        match tokio::time::timeout(limit, opening).await {
             Ok(outcome) => outcome,
             Err(_) => {
                 let what = "connecting and listing the tools".to_owned();
@@ -183,6 +185,41 @@ impl Shared {
         outcome
     }
 
+    /// Where a connector leads, and what is to be shown to whoever is there.
+    async fn furnished(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+    ) -> Result<(Arc<ConnectorDefinition>, Credentials), ConnectorError> {
+        for _ in 0..ROUNDS {
+            let definition = cell.definition.load_full();
+            self.settle_secrets(&definition).await?;
+            let authorizer = self.authorizer(cell, &definition).await?;
+            let environment = self.secret_environment(&definition).await?;
+            // What was read may be for where it leads by now: secrets are replaced after their definition.
+            if !environment::has_secrets(&definition) || self.still_leads_there(cell, &definition).await {
+                return Ok((definition, Credentials { authorizer, environment }));
+            }
+        }
+        let reason = Some("others change where it leads all the time".to_owned());
+        Err(ConnectorError::NotConnected { slug: cell.slug.clone(), reason, retry_at: None })
+    }
+
+    /// True where the connector still leads where `definition` does, for this process and for those that share its settings.
+    async fn still_leads_there(self: &Arc<Self>, cell: &Arc<Cell>, definition: &ConnectorDefinition) -> bool {
+        let connection = Connection::of(definition);
+        if connection != Connection::of(&cell.definition.load()) {
+            return false;
+        }
+        // Settings that cannot be read, or not in time, are as they were.
+        let Ok(Ok(on_disk)) = tokio::time::timeout(PATIENCE, self.config.load()).await else { return true };
+        let is_changed = |other: &ConnectorDefinition| connection != Connection::of(other);
+        if !on_disk.iter().any(|other| other.slug == cell.slug && is_changed(other)) {
+            return true;
+        }
+        // Nobody has told us yet.
+        self.reload().await.is_err()
+    }
+
     /// What supplies the credentials of a connection: the fixed headers, and the sign-in where there is one.
     async fn authorizer(
         &self,
@@ -201,8 +238,8 @@ impl Shared {
         definition: &ConnectorDefinition,
     ) -> Result<Vec<SecretHeader>, ConnectorError> {
         let mut headers = Vec::with_capacity(definition.secret_headers.len());
-        // Whatever a manifest says, a sign-in's secret or a variable's value is never sent as a header.
-        let is_header = |name: &&String| !is_of_sign_in(name) && !name.starts_with(CredentialKey::ENV_PREFIX);
+        // Whatever a manifest says, a sign-in's secret, a variable's value or what is staged is never sent as a header.
+        let is_header = |name: &&String| !is_of_sign_in(name) && !name.contains(':');
         for name in definition.secret_headers.iter().filter(is_header) {
             let key = CredentialKey::header(&definition.slug, name);
             let value = self.credentials.get(&key).await?.ok_or_else(|| ConnectorError::SignInRequired {

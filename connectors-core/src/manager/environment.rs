@@ -10,7 +10,7 @@ use super::request::ConnectorUpdate;
 use super::secrets::SecretChange;
 use super::shared::Shared;
 use crate::definition::{ConnectorDefinition, SecretVariable, StdioCommand};
-use crate::error::{ConnectorError, CredentialError};
+use crate::error::ConnectorError;
 use crate::events::EventKind;
 use crate::names::Slug;
 use crate::secret_like::looks_secret;
@@ -151,6 +151,13 @@ pub(super) fn secret_names(definition: &ConnectorDefinition) -> &[String] {
     definition.stdio.as_ref().map(|stdio| stdio.secret_env.as_slice()).unwrap_or_default()
 }
 
+/// True where a definition says that there is something in the secret store.
+pub(super) fn has_secrets(definition: &ConnectorDefinition) -> bool {
+    !definition.secret_headers.is_empty()
+        || definition.oauth.is_some()
+        || !secret_names(definition).is_empty()
+}
+
 /// The variables of a definition that look like secrets, and stand in it.
 pub(super) fn plaintext_secrets(definition: &ConnectorDefinition) -> Vec<String> {
     let variables = definition.stdio.iter().flat_map(|stdio| &stdio.env);
@@ -199,7 +206,7 @@ impl Shared {
         if to_be_moved(&cell.definition.load(), names.as_deref())?.is_empty() {
             return Ok(());
         }
-        let _exclusive = self.credentials.exclusive(&cell.slug).await?;
+        let _exclusive = self.hold_secrets(&cell.slug).await?;
         if !self.is_current(&cell) {
             return Err(ConnectorError::NotFound(cell.slug.clone()));
         }
@@ -210,29 +217,24 @@ impl Shared {
             return Ok(());
         }
         let (mut after, mut secrets) = (definition.as_ref().clone(), SecretChange::default());
-        move_out(&mut after, &moved);
+        if let Err(Changed) = move_out(&mut after, &moved) {
+            return Ok(());
+        }
         for (name, value) in &moved {
             secrets.put(CredentialKey::env_name(name), SecretString::from(value.as_str()));
         }
         self.dialer(&after)?.check(&after)?;
         let replaces_stored = moved.keys().any(|name| secret_names(&definition).contains(name));
-        let replaced = self.change_secrets(&cell.slug, &secrets).await?;
-        let edited = match self.read_back(&cell.slug, &moved).await {
-            Ok(()) => self.edit(&cell, move |definition| move_out(definition, &moved)).await,
-            Err(error) => Err(error.into()),
-        };
-        let failure = match edited {
-            Ok(true) if replaces_stored => return cell.redial().await,
+        let moving = move |definition: &mut ConnectorDefinition| move_out(definition, &moved);
+        match self.edit_with_secrets(&cell, secrets, moving).await? {
+            Ok(()) if replaces_stored => cell.redial().await,
             // The process has what it would be given now.
-            Ok(true) => return Ok(()),
-            Ok(false) => {
+            Ok(()) => Ok(()),
+            Err(Changed) => {
                 let problem = "its variables have changed meanwhile; look at them again".to_owned();
-                InvalidDefinition { field: "slug", problem }.into()
+                Err(InvalidDefinition { field: "slug", problem }.into())
             }
-            Err(error) => error,
-        };
-        self.undo(&cell, replaced).await;
-        Err(failure)
+        }
     }
 
     /// Tells the world, once, that a definition that has just been written holds secrets in plain text. Where nobody listens, that is
@@ -242,18 +244,6 @@ impl Shared {
         if !variables.is_empty() && !self.events.is_unwatched() && cell.is_first_to_ask() {
             self.tell(cell, EventKind::ProtectionWanted { variables });
         }
-    }
-
-    /// Makes sure that the store gives back what was written to it: the file is about to lose the only other copy.
-    async fn read_back(&self, slug: &Slug, moved: &BTreeMap<String, String>) -> Result<(), CredentialError> {
-        for (name, value) in moved {
-            let stored = self.credentials.get(&CredentialKey::env(slug, name)).await?;
-            if stored.as_ref().map(ExposeSecret::expose_secret) != Some(value.as_str()) {
-                let reason = "it does not give back what was just written to it".to_owned();
-                return Err(CredentialError::Unavailable { store: self.credentials.kind(), reason });
-            }
-        }
-        Ok(())
     }
 }
 
@@ -281,11 +271,15 @@ fn to_be_moved(
     Ok(moved)
 }
 
-/// Takes variables out of a definition's plain ones; false, with nothing done, if one has another value by now.
-fn move_out(definition: &mut ConnectorDefinition, moved: &BTreeMap<String, String>) -> bool {
-    let Some(stdio) = &mut definition.stdio else { return false };
+/// The variables are not as they were.
+#[derive(Debug)]
+struct Changed;
+
+/// Takes variables out of a definition's plain ones, unless one has another value by now.
+fn move_out(definition: &mut ConnectorDefinition, moved: &BTreeMap<String, String>) -> Result<(), Changed> {
+    let stdio = definition.stdio.as_mut().ok_or(Changed)?;
     if moved.iter().any(|(name, value)| stdio.env.get(name) != Some(value)) {
-        return false;
+        return Err(Changed);
     }
     for name in moved.keys() {
         stdio.env.remove(name);
@@ -293,7 +287,7 @@ fn move_out(definition: &mut ConnectorDefinition, moved: &BTreeMap<String, Strin
             stdio.secret_env.push(name.clone());
         }
     }
-    true
+    Ok(())
 }
 
 fn missing(slug: &Slug, name: &str, store: &str) -> ConnectorError {

@@ -1,14 +1,12 @@
-//! Storing what a sign-in has brought: secrets first, then the definition that refers to them.
+//! Storing what a sign-in has brought: secrets, and the definition that refers to them.
 
 use std::sync::Arc;
-
-use secrecy::SecretString;
 
 use super::cell::Cell;
 use super::pending::Newcomer;
 use super::secrets::SecretChange;
 use super::shared::Shared;
-use crate::definition::OAuthSettings;
+use crate::definition::{ConnectorDefinition, OAuthSettings};
 use crate::error::ConnectorError;
 use crate::sign_in::Grant;
 use crate::store::{CredentialKey, CredentialStore};
@@ -23,38 +21,26 @@ impl Shared {
         grant: Grant,
     ) -> Result<(), ConnectorError> {
         let Grant { settings, secrets, obsolete } = grant;
-        let _exclusive = self.credentials.exclusive(&cell.slug).await?;
+        let mut change = SecretChange::default();
+        obsolete.iter().for_each(|name| change.delete(*name));
+        secrets.into_iter().for_each(|(name, value)| change.put(name, value));
+        let _exclusive = self.hold_secrets(&cell.slug).await?;
         if !self.is_current(cell) {
             return Err(ConnectorError::NotFound(cell.slug.clone()));
         }
-        let replaced = self.change_secrets(&cell.slug, &of_grant(secrets)).await?;
-        let edited = self
-            .edit(cell, move |definition| {
-                if definition.url != url {
-                    // The tokens are for another server than the one that it leads to by now.
-                    return Err(InvalidDefinition {
-                        field: "state",
-                        problem: "the connector's URL was changed after this sign-in was begun; begin again"
-                            .to_owned(),
-                    });
-                }
-                let before = definition.oauth.take();
-                let after = Some(merged(settings.clone(), before.clone()));
-                if before == after {
-                    // Others that wait for it are to see that there are new tokens.
-                    definition.secrets_revision = definition.secrets_revision.wrapping_add(1);
-                }
-                definition.oauth = after;
-                Ok(())
-            })
-            .await
-            .and_then(|edited| edited.map_err(ConnectorError::from));
-        if let Err(error) = edited {
-            self.undo(cell, replaced).await;
-            return Err(error);
-        }
-        self.drop_secrets(&cell.slug, obsolete).await;
-        Ok(())
+        let edit = move |definition: &mut ConnectorDefinition| {
+            if definition.url != url {
+                // The tokens are for another server than the one that it leads to by now.
+                return Err(InvalidDefinition {
+                    field: "state",
+                    problem: "the connector's URL was changed after this sign-in was begun; begin again"
+                        .to_owned(),
+                });
+            }
+            definition.oauth = Some(merged(settings.clone(), definition.oauth.take()));
+            Ok(())
+        };
+        Ok(self.edit_with_secrets(cell, change, edit).await??)
     }
 
     /// Creates the connector that a sign-in was for. After an error nothing of it is left.
@@ -90,14 +76,6 @@ impl Shared {
         prepared.definition.oauth = Some(settings);
         self.insert(prepared, trace).await
     }
-}
-
-fn of_grant(secrets: Vec<(&'static str, SecretString)>) -> SecretChange {
-    let mut change = SecretChange::default();
-    for (name, value) in secrets {
-        change.put(name, value);
-    }
-    change
 }
 
 /// What a sign-in has found, with what the user has chosen: that stays.

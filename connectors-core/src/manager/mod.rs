@@ -35,6 +35,7 @@ mod selection;
 mod serial;
 mod shared;
 mod sign_in;
+mod staging;
 mod status;
 mod step_up;
 mod supervisor;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 
 use super::ConnectorManager;
 use super::cell::Cell;
@@ -13,7 +14,7 @@ use crate::names::Slug;
 use crate::store::CredentialKey;
 
 /// What is to become of secrets, by name: a new value, or none.
-#[derive(Default)]
+#[derive(Clone, Default, Deserialize)]
 pub(super) struct SecretChange(BTreeMap<String, Option<SecretString>>);
 
 impl SecretChange {
@@ -34,6 +35,32 @@ impl SecretChange {
     pub(super) fn of_sign_in(&self) -> Vec<(&'static str, SecretString)> {
         let new = |name| Some((name, self.0.get(name)?.clone()?));
         CredentialKey::SIGN_IN_NAMES.into_iter().filter_map(new).collect()
+    }
+
+    /// The names of all that it concerns.
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+
+    /// The names of those that are to be deleted.
+    pub(super) fn deleted(&self) -> Vec<String> {
+        self.0.iter().filter(|(_, new)| new.is_none()).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Those of `slug` that get a new value.
+    pub(super) fn new_values(&self, slug: &Slug) -> Vec<(CredentialKey, SecretString)> {
+        let put = |(name, new): (&String, &Option<SecretString>)| {
+            Some((CredentialKey::header(slug, name), new.clone()?))
+        };
+        self.0.iter().filter_map(put).collect()
+    }
+
+    /// All of it, in plain text.
+    pub(super) fn exposed(&self) -> BTreeMap<&str, Option<&str>> {
+        self.0
+            .iter()
+            .map(|(name, new)| (name.as_str(), new.as_ref().map(ExposeSecret::expose_secret)))
+            .collect()
     }
 
     /// True if every secret stays as it is.
@@ -84,53 +111,69 @@ impl Shared {
         slug: &Slug,
         change: &SecretChange,
     ) -> Result<Replaced, ConnectorError> {
-        let mut replaced = Replaced(Vec::with_capacity(change.0.len()));
-        for (name, new) in &change.0 {
-            let key = CredentialKey::header(slug, name);
-            let outcome = async {
-                let (before, is_there) = match self.credentials.get(&key).await {
-                    Ok(before) => (before, None),
-                    // Writing over it is how it is repaired.
-                    Err(CredentialError::Damaged { .. }) => (None, Some(true)),
-                    Err(error) => return Err(error),
-                };
-                let is_there = is_there.unwrap_or(before.is_some());
-                // Noted first: a write that fails may have been made.
-                replaced.0.push((key.clone(), before));
-                match new {
-                    Some(value) => self.credentials.put(&key, value).await,
-                    None if is_there => self.credentials.delete(&key).await,
-                    None => Ok(()),
-                }
-            };
-            if let Err(error) = outcome.await {
+        let mut replaced = Replaced::default();
+        match self.change_each(slug, change, &mut replaced).await {
+            Ok(()) => Ok(replaced),
+            Err(error) => {
                 self.put_back(replaced).await;
-                return Err(error.into());
+                Err(error.into())
             }
         }
-        Ok(replaced)
+    }
+
+    /// Makes a change as far as it can be made, and notes in `replaced` what there was before.
+    pub(super) async fn change_each(
+        &self,
+        slug: &Slug,
+        change: &SecretChange,
+        replaced: &mut Replaced,
+    ) -> Result<(), CredentialError> {
+        for (name, new) in &change.0 {
+            let key = CredentialKey::header(slug, name);
+            let (before, is_there) = match self.credentials.get(&key).await {
+                Ok(before) => (before, None),
+                // Writing over it is how it is repaired.
+                Err(CredentialError::Damaged { .. }) => (None, Some(true)),
+                Err(error) => return Err(error),
+            };
+            let is_there = is_there.unwrap_or(before.is_some());
+            // Noted first: a write that fails may have been made.
+            replaced.0.push((key.clone(), before));
+            match new {
+                Some(value) => self.credentials.put(&key, value).await?,
+                None if is_there => self.credentials.delete(&key).await?,
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     /// Undoes a change to a connector whose purpose has failed. One that this manager has removed meanwhile gets nothing back; one
     /// that is gone from the manifest does, for whoever took it out may put it back.
-    pub(super) async fn undo(&self, cell: &Cell, mut replaced: Replaced) {
+    pub(super) async fn undo(&self, cell: &Cell, mut replaced: Replaced) -> bool {
         if cell.was_removed() {
             replaced.0.iter_mut().for_each(|(_, before)| *before = None);
         }
-        self.put_back(replaced).await;
+        self.put_back(replaced).await
     }
 
-    /// Undoes a change. What cannot be undone is logged, by name.
-    pub(super) async fn put_back(&self, replaced: Replaced) {
+    /// Undoes a change, and says whether all of it is undone. What is not is logged, by name.
+    pub(super) async fn put_back(&self, replaced: Replaced) -> bool {
+        let mut is_undone = true;
         for (key, before) in replaced.0.into_iter().rev() {
-            let outcome = match before {
-                Some(value) => self.credentials.put(&key, &value).await,
-                None => self.credentials.delete(&key).await,
+            let outcome = match (self.credentials.get(&key).await, before) {
+                // A write that has failed.
+                (Ok(Some(now)), Some(before)) if now.expose_secret() == before.expose_secret() => Ok(()),
+                (Ok(None), None) => Ok(()),
+                (_, Some(before)) => self.credentials.put(&key, &before).await,
+                (_, None) => self.credentials.delete(&key).await,
             };
             if let Err(error) = outcome {
                 tracing::error!(%key, %error, "a secret could not be put back as it was");
+                is_undone = false;
             }
         }
+        is_undone
     }
 
     /// Deletes secrets that nothing refers to any more, as far as that is possible.

@@ -257,11 +257,14 @@ impl Shared {
                         // It was not in the manifest so far: its project's file stood for it.
                         shared.config.insert(&after).await?;
                     }
+                    let is_seen = of_the_user(&before) != of_the_user(&after);
                     cell.definition.store(Arc::new(after));
-                    shared.selection_changed(&cell, &before);
-                    shared.rebuild_routes().await;
-                    shared.catalogue_changed(&cell);
-                    shared.want_protection(&cell);
+                    if is_seen {
+                        shared.selection_changed(&cell, &before);
+                        shared.rebuild_routes().await;
+                        shared.catalogue_changed(&cell);
+                        shared.want_protection(&cell);
+                    }
                     return Ok(outcome);
                 }
             })
@@ -287,6 +290,11 @@ impl Shared {
         let is_free = reserved.insert(slug.clone());
         is_free.then(|| Reservation { shared: Arc::clone(self), slug: slug.clone() })
     }
+}
+
+/// What of a definition is the user's: all but how far changes of it have come.
+fn of_the_user(definition: &ConnectorDefinition) -> ConnectorDefinition {
+    ConnectorDefinition { secrets_revision: 0, ..definition.clone() }
 }
 
 /// A slug that an add under way has claimed.

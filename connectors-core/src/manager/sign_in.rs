@@ -87,6 +87,8 @@ impl Shared {
         request: SignInRequest,
     ) -> Result<SignInView, ConnectorError> {
         let opened = self.sign_in_of(&cell)?;
+        // It reads a client's secret, say, that was being replaced.
+        self.settle_secrets(&opened.definition).await?;
         cell.trace.begin(Chapter::SignIn);
         let sign_in = Arc::clone(&opened.sign_in);
         let started = sign_in.begin(request).await.inspect_err(|error| self.show_refusal(&cell, error))?;
@@ -255,6 +257,7 @@ impl Shared {
     /// Gives the tokens back and forgets them. Ends with the connector in want of a sign-in.
     pub(super) async fn sign_out(self: Arc<Self>, cell: Arc<Cell>) -> Result<(), ConnectorError> {
         let opened = self.sign_in_of(&cell)?;
+        self.settle_secrets(&opened.definition).await?;
         // One that is completed later would undo this.
         self.pending.forget(&cell);
         let signed_out = opened.sign_in.sign_out().await;

@@ -44,6 +44,8 @@ impl crate::Dialer for Noting {
 pub(super) struct Faulty {
     store: MemoryCredentialStore,
     fault: Mutex<Fault>,
+    /// Told when a read is to be answered after all.
+    answered: tokio::sync::Notify,
 }
 
 #[derive(Default, Clone, Copy, PartialEq)]
@@ -58,8 +60,12 @@ pub(super) enum Fault {
     Forgets,
     /// A write takes longer than a removal waits for it.
     Slow,
-    /// A write is made, and whoever has asked for it does not live to hear of it.
-    Last,
+    /// The next read of a header's value is answered when [`Faulty::answer`] says so.
+    HoldsRead,
+    /// A deletion takes a while.
+    SlowToDelete,
+    /// A deletion takes a while, and fails.
+    RefusesToDelete,
     /// It does not answer for the connector `one`, as while a keyring asks the user.
     SilentForOne,
     /// It wants a passphrase.
@@ -73,6 +79,10 @@ impl Faulty {
 
     fn has(&self, fault: Fault) -> bool {
         *self.fault.lock().unwrap() == fault
+    }
+
+    pub(super) fn answer(&self) {
+        self.answered.notify_one();
     }
 
     fn opened(&self) -> Result<(), CredentialError> {
@@ -96,6 +106,10 @@ impl CredentialStore for Faulty {
 
     async fn get(&self, key: &CredentialKey) -> Result<Option<SecretString>, CredentialError> {
         self.opened()?;
+        if self.has(Fault::HoldsRead) && key.name().starts_with("X-") {
+            self.set(Fault::None);
+            self.answered.notified().await;
+        }
         self.store.get(key).await
     }
 
@@ -107,10 +121,6 @@ impl CredentialStore for Faulty {
         if self.has(Fault::Forgets) {
             return Ok(());
         }
-        if self.has(Fault::Last) {
-            self.store.put(key, value).await?;
-            return std::future::pending().await;
-        }
         if self.has(Fault::Slow) {
             tokio::time::sleep(std::time::Duration::from_secs(20)).await;
         }
@@ -119,6 +129,12 @@ impl CredentialStore for Faulty {
 
     async fn delete(&self, key: &CredentialKey) -> Result<(), CredentialError> {
         self.opened()?;
+        if self.has(Fault::SlowToDelete) || self.has(Fault::RefusesToDelete) {
+            tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+        }
+        if self.has(Fault::RefusesToDelete) {
+            return Err(CredentialError::Locked { store: "vault" });
+        }
         self.store.delete(key).await
     }
 

@@ -256,9 +256,9 @@ async fn connectors_that_are_down_for_want_of_their_secrets_are_dialled_once_the
     let mut store = crate::store::MockCredentialStore::new();
     store.expect_kind().return_const("vault");
     let is_locked = Arc::clone(&locked);
-    store.expect_get().returning(move |_| match is_locked.load(Ordering::SeqCst) {
+    store.expect_get().returning(move |key| match is_locked.load(Ordering::SeqCst) {
         true => Err(crate::CredentialError::Locked { store: "vault" }),
-        false => Ok(Some("value".to_owned().into())),
+        false => Ok((key.name() == "X-Key").then(|| "value".into())),
     });
     let manager = host.builder().with_credentials(Arc::new(store)).start().await;
     tokio::time::sleep(Duration::from_secs(600)).await;

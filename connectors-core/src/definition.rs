@@ -43,6 +43,10 @@ pub struct ConnectorDefinition {
     /// was cut short whether it was made.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub secrets_revision: u64,
+    /// True while the connector is being added or removed, and so not all there. Where that was cut short, whoever reads this clears
+    /// away the rest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfinished: bool,
     /// True while the user has switched the connector off.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
@@ -148,6 +152,7 @@ impl ConnectorDefinition {
             enabled_tools: Vec::new(),
             tool_pins: BTreeMap::new(),
             secrets_revision: 0,
+            unfinished: false,
             disabled: false,
             output_check: OutputCheck::default(),
             engine: false,

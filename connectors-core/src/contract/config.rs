@@ -246,6 +246,7 @@ fn full(slug: &str) -> ConnectorDefinition {
     definition.enabled_tools = vec!["one".into(), "two".into()];
     definition.tool_pins = [("one".to_owned(), "00ff".to_owned())].into();
     definition.secrets_revision = 2;
+    definition.unfinished = true;
     definition.disabled = true;
     definition.output_check = OutputCheck::Strict;
     definition.engine = true;

@@ -1,15 +1,16 @@
 //! Adding connectors.
 //!
-//! A connector touches two stores. Secrets are written first and taken back if the definition cannot be: a definition never
-//! refers to a secret that is not there.
+//! A connector touches two stores. Its definition comes first, and says that it is unfinished until its secrets are there: whatever
+//! becomes of this process, a connector is all there, or is cleared away.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use secrecy::ExposeSecret;
 
 use super::cell::Cell;
 use super::request::{NewConnector, NewEndpoint};
-use super::secrets::{SecretChange, is_of_sign_in};
+use super::secrets::{Replaced, SecretChange, is_of_sign_in};
 use super::shared::Shared;
 use super::{choice, environment};
 use crate::authorizer::SecretHeader;
@@ -99,24 +100,70 @@ impl Shared {
             if !secrets.is_empty() && self.is_in_manifest(&definition.slug).await? {
                 continue;
             }
-            let replaced = self.change_secrets(&definition.slug, &secrets).await?;
-            let (shared, created, trace) = (Arc::clone(self), definition.clone(), trace.clone());
-            let inserted = self
-                .serial
-                .run(async move {
-                    shared.config.insert(&created).await?;
-                    Ok::<_, StorageError>(shared.adopt(created, trace))
-                })
-                .await;
+            let secrets = self.without_idle(&definition.slug, secrets.clone()).await?;
+            let inserted = self.insert_with_secrets(definition.clone(), &secrets, trace.clone()).await;
             match inserted {
-                Ok(cell) => return Ok(cell),
-                Err(error) => {
-                    self.put_back(replaced).await;
-                    if !matches!(error, ConnectorError::Storage(StorageError::SlugTaken(_))) {
-                        return Err(error);
-                    }
-                }
+                Err(ConnectorError::Storage(StorageError::SlugTaken(_))) => {}
+                inserted => return inserted,
             }
+        }
+    }
+
+    async fn insert_with_secrets(
+        self: &Arc<Self>,
+        definition: ConnectorDefinition,
+        secrets: &SecretChange,
+        trace: Trace,
+    ) -> Result<Arc<Cell>, ConnectorError> {
+        let (shared, slug) = (Arc::clone(self), definition.slug.clone());
+        if secrets.is_empty() || !self.secrets_outlive_us() {
+            let replaced = self.change_secrets(&slug, secrets).await?;
+            let inserting = async move {
+                shared.config.insert(&definition).await?;
+                Ok::<_, StorageError>(shared.adopt(definition, trace))
+            };
+            let inserted = self.serial.run(inserting).await;
+            if inserted.is_err() {
+                self.put_back(replaced).await;
+            }
+            return inserted;
+        }
+        self.check_store(&slug).await?;
+        let begun = ConnectorDefinition { unfinished: true, ..definition.clone() };
+        let inserted = begun.clone();
+        self.serial.run(async move { shared.config.insert(&inserted).await }).await?;
+        let mut replaced = Replaced::default();
+        let finished = match self.change_each(&slug, secrets, &mut replaced).await {
+            Ok(()) => {
+                let shared = Arc::clone(self);
+                let finishing = async move {
+                    match shared.config.compare_and_swap(&begun, &definition).await? {
+                        true => Ok(shared.adopt(definition, trace)),
+                        // Somebody else has put something in its place, or cleared it away.
+                        false => Err(ConnectorError::NotFound(definition.slug)),
+                    }
+                };
+                self.serial.run(finishing).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = &finished {
+            let is_undone = self.put_back(replaced).await;
+            if !matches!(error, ConnectorError::NotFound(_)) {
+                self.take_back(slug, is_undone).await;
+            }
+        }
+        finished
+    }
+
+    /// Takes back the unfinished definition of a connector that cannot be added, unless there are still secrets of it.
+    async fn take_back(self: &Arc<Self>, slug: Slug, is_undone: bool) {
+        let shared = Arc::clone(self);
+        let is_gone =
+            is_undone && self.serial.run(async move { shared.config.remove(&slug).await }).await.is_ok();
+        if !is_gone {
+            tracing::warn!("a connector that could not be added is unfinished; it is cleared away later");
+            self.has_unfinished.store(true, Ordering::SeqCst);
         }
     }
 

@@ -133,7 +133,7 @@ impl ManagerBuilder {
         let loaded = shared.config.load().await;
         shared.note_storage(&loaded);
         // An error is noted, and told to the log.
-        for definition in loaded.unwrap_or_default() {
+        for definition in shared.without_unfinished(loaded.unwrap_or_default()) {
             shared.adopt(definition, Trace::default());
         }
         if let Some(changes) = changes {

@@ -39,6 +39,7 @@ mod staging;
 mod status;
 mod step_up;
 mod supervisor;
+mod unfinished;
 #[cfg(feature = "car-engine")]
 pub(crate) mod weak;
 
@@ -293,6 +294,7 @@ impl ConnectorManager {
         // One that is removed meanwhile is not dialled.
         futures_util::future::join_all(waiting.map(|cell| cell.redial())).await;
         self.shared().start_trusted();
+        self.shared().clear_away_again();
     }
 
     /// Which kind of store the secrets are in; see [`CredentialStore::kind`](crate::CredentialStore::kind).

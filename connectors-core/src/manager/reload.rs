@@ -50,7 +50,7 @@ impl Shared {
     pub(super) async fn reload_in_turn(self: &Arc<Self>) -> Result<(), StorageError> {
         let loaded = self.config.load().await;
         self.note_storage(&loaded);
-        self.merge(loaded?).await;
+        self.merge(self.without_unfinished(loaded?)).await;
         Ok(())
     }
 
@@ -65,7 +65,7 @@ impl Shared {
             loaded = self.config.load().await;
         }
         self.note_storage(&loaded);
-        let definitions = loaded?;
+        let definitions = self.without_unfinished(loaded?);
         let is_there = definitions.iter().any(|definition| definition.slug == *slug);
         self.merge(definitions).await;
         Ok(is_there)
@@ -202,6 +202,7 @@ impl Connection {
         definition.tool_pins.clear();
         definition.output_check = Default::default();
         definition.proposal = None;
+        definition.unfinished = false;
         if let Some(oauth) = &mut definition.oauth {
             // What a sign-in has asked for, and by which way. The tokens of this connection go on.
             *oauth = OAuthSettings {

@@ -23,36 +23,18 @@ impl Shared {
             self.revoke(&cell).await;
         }
         let exclusive = tokio::time::timeout(COURTESY, self.credentials.exclusive(&cell.slug)).await;
-        if !matches!(exclusive, Ok(Ok(_))) {
+        let are_held = matches!(exclusive, Ok(Ok(_)));
+        if !are_held {
             tracing::warn!(slug = %cell.slug, "removed while its secrets are in use");
         }
         let rejected = self.reject_removed(&cell).await;
-        let secrets = match self.take_secrets(&cell).await {
-            Ok(secrets) => secrets,
-            Err(error) => {
-                self.propose_again(rejected).await;
-                return Err(error);
-            }
-        };
-        let (shared, removed) = (Arc::clone(&self), Arc::clone(&cell));
-        let deleted = self
-            .serial
-            .run(async move {
-                if !shared.is_current(&removed) {
-                    // Somebody else was faster; what it had is not wanted either way.
-                    removed.removed();
-                    return Err(ConnectorError::NotFound(removed.slug.clone()));
-                }
-                shared.config.remove(&removed.slug).await?;
-                removed.removed();
-                shared.forget(&removed).await;
-                Ok(())
-            })
-            .await;
-        if let Err(error) = deleted {
-            self.undo(&cell, secrets).await;
+        let definition = cell.definition.load_full();
+        if let Err(error) = self.delete_with_secrets(&cell, &definition).await {
             self.propose_again(rejected).await;
             return Err(error);
+        }
+        if !are_held && let Err(error) = self.delete_secrets(&definition).await {
+            tracing::warn!(slug = %cell.slug, %error, "secrets that were just written may be left of it");
         }
         drop(exclusive);
         // One that was begun meanwhile.
@@ -61,20 +43,79 @@ impl Shared {
         Ok(())
     }
 
-    /// Deletes a connector's secrets. Where it has none, the store need not be there for what may be left of others.
-    async fn take_secrets(&self, cell: &Cell) -> Result<Replaced, ConnectorError> {
-        let definition = cell.definition.load_full();
-        let taken = async {
-            let change = self.without_secrets(&definition).await?;
-            self.change_secrets(&cell.slug, &change).await
-        };
-        match taken.await {
-            Err(error) if !has_secrets(&definition) => {
-                tracing::warn!(slug = %cell.slug, %error, "removed without a look into the secret store");
-                Ok(Replaced::default())
+    /// Deletes a connector's secrets, and then its definition, which says meanwhile that it is not all there.
+    async fn delete_with_secrets(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        definition: &ConnectorDefinition,
+    ) -> Result<(), ConnectorError> {
+        let secrets = self.secrets_of(definition).await?;
+        if !secrets.is_empty()
+            && self.secrets_outlive_us()
+            && let Err(error) = self.edit(cell, |definition| definition.unfinished = true).await
+        {
+            if matches!(error, ConnectorError::NotFound(_)) {
+                // Somebody else was faster; what it had is not wanted either way.
+                cell.removed();
+                self.delete_secrets(definition).await?;
             }
-            taken => taken,
+            return Err(error);
         }
+        let mut replaced = Replaced::default();
+        let deleted = match self.change_each(&cell.slug, &secrets, &mut replaced).await {
+            Ok(()) => self.delete_definition(cell).await,
+            Err(error) => Err(error.into()),
+        };
+        let Err(error) = deleted else { return Ok(()) };
+        let is_kept = self.undo(cell, replaced).await
+            && self.edit(cell, |definition| definition.unfinished = false).await.is_ok();
+        if !is_kept && !cell.was_removed() {
+            tracing::error!(slug = %cell.slug, %error, "its removal has failed halfway; the next start completes it");
+        }
+        Err(error)
+    }
+
+    async fn delete_definition(self: &Arc<Self>, cell: &Arc<Cell>) -> Result<(), ConnectorError> {
+        let (shared, removed) = (Arc::clone(self), Arc::clone(cell));
+        let deleting = async move {
+            if !shared.is_current(&removed) {
+                // Somebody else was faster; what it had is not wanted either way.
+                removed.removed();
+                return Err(ConnectorError::NotFound(removed.slug.clone()));
+            }
+            shared.config.remove(&removed.slug).await?;
+            removed.removed();
+            shared.forget(&removed).await;
+            Ok(())
+        };
+        self.serial.run(deleting).await
+    }
+
+    /// The change that deletes a connector's secrets. Where it says that it has none, the store need not be there for what may be
+    /// left of others.
+    async fn secrets_of(&self, definition: &ConnectorDefinition) -> Result<SecretChange, ConnectorError> {
+        let found = match self.without_secrets(definition).await {
+            Ok(change) => self.without_idle(&definition.slug, change).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Err(error) if !environment::has_secrets(definition) => {
+                tracing::warn!(slug = %definition.slug, %error, "removed without a look into the secret store");
+                Ok(SecretChange::default())
+            }
+            found => found,
+        }
+    }
+
+    /// Deletes whatever secrets there are under a definition's slug.
+    pub(super) async fn delete_secrets(
+        &self,
+        definition: &ConnectorDefinition,
+    ) -> Result<(), ConnectorError> {
+        let change = self.without_secrets(definition).await?;
+        // Not to be put back.
+        let _ = self.change_secrets(&definition.slug, &change).await?;
+        Ok(())
     }
 
     /// The change that leaves nothing under any name that a definition's secrets have, or may have.
@@ -91,13 +132,7 @@ impl Shared {
         let variables = environment::secret_names(definition).iter();
         variables.for_each(|name| change.delete(CredentialKey::env_name(name)));
         CredentialKey::SIGN_IN_NAMES.into_iter().for_each(|name| change.delete(name));
+        change.delete(CredentialKey::STAGED);
         Ok(change)
     }
-}
-
-/// True where a definition says that there is something in the secret store.
-fn has_secrets(definition: &ConnectorDefinition) -> bool {
-    !definition.secret_headers.is_empty()
-        || definition.oauth.is_some()
-        || !environment::secret_names(definition).is_empty()
 }

@@ -57,6 +57,8 @@ pub(super) struct Shared {
     /// Those who follow the routes; they also keep changes of the routes in order.
     pub(super) observers: RouteObservers,
     pub(super) storage_problem: Mutex<Option<String>>,
+    /// True where the rest of a connector waits for the secret store to be cleared away.
+    pub(super) has_unfinished: AtomicBool,
     /// Who takes over what others write to the manifest.
     pub(super) following: Mutex<Option<AbortHandle>>,
     /// Keeps what is told of connectors in order with their removal.
@@ -103,6 +105,7 @@ impl Shared {
             reserved: Mutex::default(),
             observers: RouteObservers::default(),
             storage_problem: Mutex::default(),
+            has_unfinished: AtomicBool::new(false),
             following: Mutex::default(),
             telling: Mutex::default(),
             is_over: AtomicBool::new(false),
@@ -294,7 +297,7 @@ impl Shared {
 
 /// What of a definition is the user's: all but how far changes of it have come.
 fn of_the_user(definition: &ConnectorDefinition) -> ConnectorDefinition {
-    ConnectorDefinition { secrets_revision: 0, ..definition.clone() }
+    ConnectorDefinition { secrets_revision: 0, unfinished: false, ..definition.clone() }
 }
 
 /// A slug that an add under way has claimed.

@@ -51,6 +51,7 @@ impl Shared {
         let before = cell.definition.load_full();
         let was = before.secrets_revision;
         if !self.looks_for_staged(&before) {
+            self.check_store(&cell.slug).await?;
             // From now on whoever starts looks, should this be cut short.
             self.edit(cell, next_revision).await?;
         }
@@ -228,6 +229,14 @@ impl Shared {
         let edited = self.edit(cell, move |definition| definition.secrets_revision = revision).await;
         if let Err(error) = edited {
             tracing::debug!(slug = %cell.slug, %error, "a change of secrets that came to nothing has left its mark");
+        }
+    }
+
+    /// Makes sure that the secret store can be used, before anything is written that refers to it.
+    pub(super) async fn check_store(&self, slug: &Slug) -> Result<(), CredentialError> {
+        match self.credentials.get(&CredentialKey::staged(slug)).await {
+            Ok(_) | Err(CredentialError::Damaged { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Document<'a> {
     changed: bool,
     /// True if the version before holds secrets in plain text that have been taken out of this one.
     hides_secrets: bool,
+    /// True if the version before says of the connector that is changed that it is unfinished.
+    finishes: bool,
 }
 
 impl<'a> Document<'a> {
@@ -89,7 +91,7 @@ impl<'a> Document<'a> {
             }
         }
         let entries = entries.into_iter().map(Cow::Borrowed).collect();
-        Ok(Self { top, entries, definitions, changed: false, hides_secrets: false })
+        Ok(Self { top, entries, definitions, changed: false, hides_secrets: false, finishes: false })
     }
 
     pub(super) fn into_definitions(self) -> Vec<ConnectorDefinition> {
@@ -104,6 +106,11 @@ impl<'a> Document<'a> {
     /// True if a secret that stood in the file is not in it any more: no earlier version of the file may stay beside it.
     pub(super) fn hides_secrets(&self) -> bool {
         self.hides_secrets
+    }
+
+    /// True if what was begun by an earlier change comes to its end: the version before that one is beside the file.
+    pub(super) fn finishes(&self) -> bool {
+        self.finishes
     }
 
     /// Adds a connector, unless its slug is taken.
@@ -127,6 +134,7 @@ impl<'a> Document<'a> {
             return;
         }
         self.hides_secrets |= hides_secrets(&self.definitions[at], Some(definition));
+        self.finishes |= self.definitions[at].unfinished;
         let merged = merged(&self.entries[at], &self.definitions[at], definition);
         self.entries[at] = Cow::Owned(merged);
         self.definitions[at] = definition.clone();
@@ -150,7 +158,9 @@ impl<'a> Document<'a> {
     pub(super) fn remove(&mut self, slug: &Slug) {
         if let Some(at) = self.position(slug) {
             self.entries.remove(at);
-            self.hides_secrets |= hides_secrets(&self.definitions.remove(at), None);
+            let removed = self.definitions.remove(at);
+            self.hides_secrets |= hides_secrets(&removed, None);
+            self.finishes |= removed.unfinished;
             self.changed = true;
         }
     }

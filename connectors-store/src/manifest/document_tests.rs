@@ -93,6 +93,7 @@ fn full() -> ConnectorDefinition {
     full.enabled_tools = vec!["t".into()];
     full.tool_pins = [("t".to_owned(), "ab".to_owned())].into();
     full.secrets_revision = 2;
+    full.unfinished = true;
     full.disabled = true;
     full.output_check = OutputCheck::Strict;
     full.network = NetworkSettings::default();

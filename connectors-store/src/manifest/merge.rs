@@ -22,6 +22,7 @@ pub(super) const CONNECTOR: &[&str] = &[
     "enabled_tools",
     "tool_pins",
     "secrets_revision",
+    "unfinished",
     "disabled",
     "output_check",
     "engine",

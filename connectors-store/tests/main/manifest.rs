@@ -75,6 +75,30 @@ async fn the_previous_version_is_kept_and_a_change_of_nothing_writes_nothing() {
 }
 
 #[tokio::test]
+async fn of_a_change_in_two_writes_the_previous_version_is_the_one_before_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let previous = || fs::read_to_string(folder.path().join("connectors.json.bak")).unwrap();
+    store.insert(&sample("a")).await.unwrap();
+    let mut unfinished = sample("b");
+    unfinished.unfinished = true;
+    let mut before = fs::read_to_string(store.path()).unwrap();
+    store.insert(&unfinished).await.unwrap();
+    assert!(store.compare_and_swap(&unfinished, &sample("b")).await.unwrap());
+    assert_eq!(previous(), before);
+
+    before = fs::read_to_string(store.path()).unwrap();
+    store.replace(&unfinished).await.unwrap();
+    store.remove(&unfinished.slug).await.unwrap();
+    assert_eq!(previous(), before);
+    // One that concerns another connector is as any other.
+    store.insert(&unfinished).await.unwrap();
+    before = fs::read_to_string(store.path()).unwrap();
+    store.insert(&sample("c")).await.unwrap();
+    assert_eq!(previous(), before);
+}
+
+#[tokio::test]
 async fn a_change_that_takes_a_secret_out_of_the_file_leaves_no_previous_version_behind() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);

@@ -109,7 +109,7 @@ impl Shared {
             Err(StorageError::SlugTaken(slug)) => {
                 // Another process may have accepted it, too.
                 let found = self.config.load().await?.into_iter().find(|other| other.slug == slug);
-                match found.filter(is_same) {
+                match found.filter(|other| !other.unfinished && is_same(other)) {
                     Some(accepted) => Ok(self.adopt(accepted, Trace::default())),
                     None => Err(StorageError::SlugTaken(slug).into()),
                 }

@@ -184,6 +184,8 @@ async fn what_has_no_secrets_is_added_and_removed_while_the_secret_store_is_lock
 async fn a_removal_that_cannot_be_written_changes_nothing() {
     let mut config = MockConfigStore::new();
     config.expect_load().returning(|| Ok(vec![]));
+    // It says that it is being removed, and then that it is not.
+    config.expect_compare_and_swap().times(2).returning(|_, _| Ok(true));
     config.expect_insert().returning(|_| Ok(()));
     config.expect_remove().returning(|_| {
         Err(StorageError::Io {

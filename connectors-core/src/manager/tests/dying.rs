@@ -449,3 +449,31 @@ async fn a_user_signs_in_anew() {
     .holds()
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connector_is_removed() {
+    let mut definition = http();
+    definition.secret_headers.push("X-More".to_owned());
+    Case {
+        definition,
+        secrets: &[("X-Key", "k"), ("X-More", "m"), ("X-Left", "over")],
+        change: |manager| Box::pin(async move { manager.remove(&slug()).await }),
+    }
+    .holds()
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connector_is_added() {
+    Case {
+        definition: ConnectorDefinition::http(Slug::verbatim("other"), "Other", "http://other"),
+        secrets: &[],
+        change: |manager| {
+            let headers = headers(&[("X-Key", "k"), ("X-More", "m")]).unwrap_or_default();
+            let new = NewConnector::http("A", "http://one", headers);
+            Box::pin(async move { manager.add(new).await.map(drop) })
+        },
+    }
+    .holds()
+    .await;
+}

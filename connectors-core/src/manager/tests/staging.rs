@@ -8,8 +8,8 @@ use super::dying::Shown;
 use super::environment::{Fault, Faulty, changes, faulty};
 use super::*;
 use crate::authorizer::SecretHeader;
-use crate::contract::watched::WatchedConfigStore;
-use crate::definition::ConnectorDefinition;
+use crate::contract::watched::{Flaw, WatchedConfigStore};
+use crate::definition::{ConnectorDefinition, StdioCommand};
 use crate::error::ConnectorError;
 use crate::manager::ConnectorUpdate;
 use crate::store::ConfigStore;
@@ -43,6 +43,10 @@ impl Home {
         settle().await;
         (manager, shown)
     }
+
+    async fn is_empty(&self) -> bool {
+        self.config.load().await.unwrap().is_empty() && self.secrets.names("a").await.is_empty()
+    }
 }
 
 fn slug() -> Slug {
@@ -67,6 +71,11 @@ fn updating(
     tokio::spawn(async move { manager.update(&slug(), update).await })
 }
 
+fn removing(manager: &ConnectorManager) -> JoinHandle<Result<(), ConnectorError>> {
+    let manager = manager.clone();
+    tokio::spawn(async move { manager.remove(&slug()).await })
+}
+
 fn shown(shown: &Shown) -> Vec<String> {
     shown.0.lock().unwrap().iter().cloned().collect()
 }
@@ -86,6 +95,38 @@ async fn a_change_that_fails_leaves_the_connector_with_its_secrets() {
     assert_eq!(error.code(), "secret_store_unavailable");
     assert_eq!(host.config.load().await.unwrap(), before);
     assert_eq!(store.names("local").await, ["env:A_TOKEN", "env:B_TOKEN"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_while_the_store_is_locked() {
+    let home = Home::furnished().await;
+    let (manager, _) = home.process().await;
+    let local = StdioCommand { command: "c".to_owned(), ..StdioCommand::default() };
+    manager.add(NewConnector::stdio("Local", local)).await.unwrap();
+    let before = home.config.load().await.unwrap();
+    let is_locked = |outcome: Result<ConnectorStatus, ConnectorError>| {
+        assert_eq!(outcome.unwrap_err().code(), "secret_store_unavailable");
+    };
+    home.secrets.set(Fault::Locked);
+    // Not even for a moment.
+    home.config.set(Flaw::Full);
+    let header = SecretHeader { name: "X-Key".to_owned(), value: "v".into() };
+    is_locked(manager.add(NewConnector::http("New", "http://new", vec![header])).await);
+    let variable = ConnectorUpdate { secret_env: changes(&[("A", Some("a"))]), ..ConnectorUpdate::default() };
+    is_locked(manager.update(&Slug::verbatim("local"), variable).await);
+    is_locked(manager.update(&slug(), elsewhere(&["X-Key"])).await);
+    is_locked(manager.remove(&slug()).await.map(|()| unreachable!("it is removed")));
+    home.config.set(Flaw::None);
+    assert_eq!(home.config.load().await.unwrap(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_after_somebody_has_deleted_the_entry_deletes_the_secrets() {
+    let home = Home::furnished().await;
+    let (manager, _) = home.process().await;
+    home.config.write_quietly(&[]).await;
+    assert_eq!(manager.remove(&slug()).await.unwrap_err().code(), "connector_not_found");
+    assert!(home.is_empty().await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,4 +189,95 @@ async fn a_change_that_leaves_something_behind_is_not_made_again_later() {
     settle().await;
     assert!(shown(&shown_by_it).contains(&"http://another X-Key=renewed".to_owned()));
     assert_eq!(home.secrets.names("a").await, ["X-Key"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_a_removal_could_not_wait_for_leaves_nothing_behind() {
+    // The removal comes while the change is staged, and while it is made: it ends before it, or after it.
+    for (begun, deletes_slowly) in [(1, false), (25, false), (25, true)] {
+        let home = Home::furnished().await;
+        let (manager, _) = home.process().await;
+        home.secrets.set(Fault::Slow);
+        let update = updating(&manager, elsewhere(&["X-Key", "X-More"]));
+        tokio::time::sleep(Duration::from_secs(begun)).await;
+        let removal = removing(&manager);
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        if deletes_slowly {
+            home.secrets.set(Fault::SlowToDelete);
+        }
+        removal.await.unwrap().unwrap();
+        let _ = update.await.unwrap();
+        assert!(home.is_empty().await, "{begun} {deletes_slowly}: {:?}", home.secrets.names("a").await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connector_that_another_process_is_removing_is_gone_and_comes_back_where_that_fails() {
+    let home = Home::furnished().await;
+    let ((remover, _), (other, shown_by_other)) = (home.process().await, home.process().await);
+    home.secrets.set(Fault::RefusesToDelete);
+    let removal = removing(&remover);
+    settle().await;
+    home.config.announce();
+    settle().await;
+    assert_eq!((remover.list().len(), other.list().len()), (1, 0));
+    assert_eq!(removal.await.unwrap().unwrap_err().code(), "secret_store_unavailable");
+    home.config.announce();
+    settle().await;
+    assert_eq!((remover.list().len(), other.list().len()), (1, 1));
+    assert_eq!(home.secrets.names("a").await, ["X-Key"]);
+    assert_eq!(shown(&shown_by_other), ["http://one X-Key=of one"]);
+    assert!(!home.config.load().await.unwrap()[0].unfinished);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_can_be_neither_completed_nor_taken_back_is_completed_as_soon_as_it_can_be() {
+    let home = Home::furnished().await;
+    let ((remover, _), (other, _)) = (home.process().await, home.process().await);
+    home.secrets.set(Fault::SlowToDelete);
+    let removal = removing(&remover);
+    settle().await;
+    home.config.set(Flaw::Full);
+    assert_eq!(removal.await.unwrap().unwrap_err().code(), "storage");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((remover.list().len(), other.list().len()), (1, 0));
+    home.config.set(Flaw::None);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    home.config.announce();
+    settle().await;
+    assert_eq!((remover.list().len(), other.list().len()), (0, 0));
+    assert!(home.is_empty().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_connector_is_cleared_away_once_the_store_can_be_used() {
+    let home = Home::furnished().await;
+    let mut definition = home.config.load().await.unwrap().remove(0);
+    definition.unfinished = true;
+    home.config.write_quietly(&[definition]).await;
+    home.secrets.set(Fault::Locked);
+    let (manager, shown_by_it) = home.process().await;
+    assert_eq!((manager.list().len(), shown(&shown_by_it).len()), (0, 0));
+    assert!(!home.is_empty().await);
+    home.secrets.set(Fault::None);
+    manager.secrets_available().await;
+    settle().await;
+    assert!(home.is_empty().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_being_cleared_away_is_not_given_to_another_connector() {
+    let home = Home::furnished().await;
+    let mut definition = home.config.load().await.unwrap().remove(0);
+    definition.unfinished = true;
+    home.config.write_quietly(&[definition]).await;
+    let held = home.secrets.exclusive(&slug()).await.unwrap();
+    let (manager, _) = home.process().await;
+    let added = manager.add(NewConnector::http("A", "http://two", vec![])).await.unwrap();
+    assert_eq!(added.slug.as_str(), "a_2");
+    drop(held);
+    settle().await;
+    assert_eq!(home.config.load().await.unwrap().len(), 1);
+    let added = manager.add(NewConnector::http("A", "http://three", vec![])).await.unwrap();
+    assert_eq!(added.slug.as_str(), "a");
 }

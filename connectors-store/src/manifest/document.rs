@@ -39,8 +39,8 @@ pub(super) struct Document<'a> {
     changed: bool,
     /// True if the version before holds secrets in plain text that have been taken out of this one.
     hides_secrets: bool,
-    /// True if the version before says of the connector that is changed that it is unfinished.
-    finishes: bool,
+    /// True if the version before has a connector that is unfinished.
+    continues: bool,
 }
 
 impl<'a> Document<'a> {
@@ -91,7 +91,8 @@ impl<'a> Document<'a> {
             }
         }
         let entries = entries.into_iter().map(Cow::Borrowed).collect();
-        Ok(Self { top, entries, definitions, changed: false, hides_secrets: false, finishes: false })
+        let continues = definitions.iter().any(|definition| definition.unfinished);
+        Ok(Self { top, entries, definitions, changed: false, hides_secrets: false, continues })
     }
 
     pub(super) fn into_definitions(self) -> Vec<ConnectorDefinition> {
@@ -108,9 +109,9 @@ impl<'a> Document<'a> {
         self.hides_secrets
     }
 
-    /// True if what was begun by an earlier change comes to its end: the version before that one is beside the file.
-    pub(super) fn finishes(&self) -> bool {
-        self.finishes
+    /// True if the file stands in the middle of another change: the version before that one is beside it.
+    pub(super) fn continues(&self) -> bool {
+        self.continues
     }
 
     /// Adds a connector, unless its slug is taken.
@@ -134,7 +135,6 @@ impl<'a> Document<'a> {
             return;
         }
         self.hides_secrets |= hides_secrets(&self.definitions[at], Some(definition));
-        self.finishes |= self.definitions[at].unfinished;
         let merged = merged(&self.entries[at], &self.definitions[at], definition);
         self.entries[at] = Cow::Owned(merged);
         self.definitions[at] = definition.clone();
@@ -158,9 +158,7 @@ impl<'a> Document<'a> {
     pub(super) fn remove(&mut self, slug: &Slug) {
         if let Some(at) = self.position(slug) {
             self.entries.remove(at);
-            let removed = self.definitions.remove(at);
-            self.hides_secrets |= hides_secrets(&removed, None);
-            self.finishes |= removed.unfinished;
+            self.hides_secrets |= hides_secrets(&self.definitions.remove(at), None);
             self.changed = true;
         }
     }

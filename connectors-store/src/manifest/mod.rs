@@ -40,8 +40,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Every change reads the file anew under a lock between processes (`connectors.json.lock`), changes one connector and
 /// replaces the file, so processes that share a state root do not undo each other, and an edit by hand is kept. The
 /// version before the last change stays beside it as `connectors.json.bak`, unless the change took a secret out of the file: then
-/// none stays. What is written in two, with a connector [unfinished](ConnectorDefinition::unfinished) in between, is one change. A
-/// symbolic link is written through.
+/// none stays. What is written in two, with a connector [unfinished](ConnectorDefinition::unfinished) in between, is one change, and no
+/// such version stays beside the file. A symbolic link is written through.
 ///
 /// A missing file is an empty manifest. Any other that cannot be read as one, an empty file included, is refused with
 /// [`StorageError::Unparsable`] and never written to: it holds somebody's connectors, or is on its way to. So is, with
@@ -188,7 +188,7 @@ impl ManifestFile {
             }
             // Editors know of no lock.
             let is_current = || Stamp::of_content(&target) == read;
-            let keep_previous = !document.hides_secrets() && !document.finishes();
+            let keep_previous = !document.hides_secrets() && !document.continues();
             if document.hides_secrets() {
                 // First, so that a crash in between leaves no secret in it either.
                 atomic::remove_previous(&target).map_err(|error| self.io("write", error))?;

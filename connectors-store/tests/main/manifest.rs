@@ -91,10 +91,14 @@ async fn of_a_change_in_two_writes_the_previous_version_is_the_one_before_both()
     store.replace(&unfinished).await.unwrap();
     store.remove(&unfinished.slug).await.unwrap();
     assert_eq!(previous(), before);
-    // One that concerns another connector is as any other.
-    store.insert(&unfinished).await.unwrap();
+    // Nor does one that concerns another connector put what is unfinished there.
     before = fs::read_to_string(store.path()).unwrap();
+    store.insert(&unfinished).await.unwrap();
     store.insert(&sample("c")).await.unwrap();
+    store.remove(&unfinished.slug).await.unwrap();
+    assert_eq!(previous(), before);
+    before = fs::read_to_string(store.path()).unwrap();
+    store.insert(&sample("d")).await.unwrap();
     assert_eq!(previous(), before);
 }
 

@@ -39,8 +39,8 @@ pub struct ConnectorDefinition {
     /// Fingerprints of the definitions that the user has seen, by tool.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tool_pins: BTreeMap<String, String>,
-    /// Counts the changes of the connector's secrets: other processes on the same manifest see them by it, and whoever finds one that
-    /// was cut short whether it was made.
+    /// Another number after every change of the connector's secrets: other processes on the same manifest see by it that there was one,
+    /// and whoever finds one that was cut short, whether it was made.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub secrets_revision: u64,
     /// True while the connector is being added or removed, and so not all there. Where that was cut short, whoever reads this clears

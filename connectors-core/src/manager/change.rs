@@ -190,7 +190,7 @@ impl Change {
 struct Outdated;
 
 /// What of a definition an update builds on: all but the selection, and which secrets it goes with.
-fn basis(definition: &ConnectorDefinition) -> ConnectorDefinition {
+pub(super) fn basis(definition: &ConnectorDefinition) -> ConnectorDefinition {
     ConnectorDefinition {
         enabled_tools: Vec::new(),
         tool_pins: Default::default(),

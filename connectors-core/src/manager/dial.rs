@@ -196,7 +196,7 @@ impl Shared {
             let authorizer = self.authorizer(cell, &definition).await?;
             let environment = self.secret_environment(&definition).await?;
             // What was read may be for where it leads by now: secrets are replaced after their definition.
-            if !environment::has_secrets(&definition) || self.still_leads_there(cell, &definition).await {
+            if !environment::has_secrets(&definition) || self.still_leads_there(cell, &definition).await? {
                 return Ok((definition, Credentials { authorizer, environment }));
             }
         }
@@ -205,19 +205,31 @@ impl Shared {
     }
 
     /// True where the connector still leads where `definition` does, for this process and for those that share its settings.
-    async fn still_leads_there(self: &Arc<Self>, cell: &Arc<Cell>, definition: &ConnectorDefinition) -> bool {
+    async fn still_leads_there(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        definition: &ConnectorDefinition,
+    ) -> Result<bool, ConnectorError> {
         let connection = Connection::of(definition);
         if connection != Connection::of(&cell.definition.load()) {
-            return false;
+            return Ok(false);
         }
         // Settings that cannot be read, or not in time, are as they were.
-        let Ok(Ok(on_disk)) = tokio::time::timeout(PATIENCE, self.config.load()).await else { return true };
+        let Ok(Ok(on_disk)) = tokio::time::timeout(PATIENCE, self.config.load()).await else {
+            return Ok(true);
+        };
         let is_changed = |other: &ConnectorDefinition| connection != Connection::of(other);
         if !on_disk.iter().any(|other| other.slug == cell.slug && is_changed(other)) {
-            return true;
+            return Ok(true);
         }
         // Nobody has told us yet.
-        self.reload().await.is_err()
+        match tokio::time::timeout(PATIENCE, self.reload()).await {
+            Ok(reloaded) => reloaded.map(|()| false),
+            Err(_) => {
+                let what = "reading the settings".to_owned();
+                Err(ConnectorError::TimedOut { slug: cell.slug.clone(), what, limit: PATIENCE })
+            }
+        }
     }
 
     /// What supplies the credentials of a connection: the fixed headers, and the sign-in where there is one.

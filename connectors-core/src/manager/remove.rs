@@ -33,7 +33,7 @@ impl Shared {
             self.propose_again(rejected).await;
             return Err(error);
         }
-        if !are_held && let Err(error) = self.delete_secrets(&definition).await {
+        if !are_held && let Err(error) = self.sweep_up(&definition).await {
             tracing::warn!(slug = %cell.slug, %error, "secrets that were just written may be left of it");
         }
         drop(exclusive);
@@ -89,6 +89,16 @@ impl Shared {
             Ok(())
         };
         self.serial.run(deleting).await
+    }
+
+    /// Deletes what somebody who held the secrets has written late, unless another connector has the slug by now.
+    async fn sweep_up(self: &Arc<Self>, removed: &ConnectorDefinition) -> Result<(), ConnectorError> {
+        match self.reserve_exactly(&removed.slug) {
+            Some(_reservation) if !self.is_in_manifest(&removed.slug).await? => {
+                self.delete_secrets(removed).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The change that deletes a connector's secrets. Where it says that it has none, the store need not be there for what may be

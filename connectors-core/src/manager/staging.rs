@@ -6,18 +6,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::cell::Cell;
-use super::environment;
 use super::secrets::{Replaced, SecretChange};
 use super::shared::Shared;
+use super::{change, environment};
 use crate::definition::ConnectorDefinition;
 use crate::error::{ConnectorError, CredentialError};
 use crate::names::Slug;
 use crate::store::{CredentialKey, Exclusive};
+
+/// How long the secret store is waited for where a connector has nothing in it.
+const COURTESY: Duration = Duration::from_secs(1);
 
 /// A change of secrets that was staged.
 #[derive(Deserialize)]
@@ -48,38 +52,40 @@ impl Shared {
         if secrets.is_empty() {
             return self.edit(cell, change).await;
         }
-        let before = cell.definition.load_full();
-        let was = before.secrets_revision;
-        if !self.looks_for_staged(&before) {
+        let mut mark = None;
+        if !self.looks_for_staged(&cell.definition.load()) {
             self.check_store(&cell.slug).await?;
             // From now on whoever starts looks, should this be cut short.
-            self.edit(cell, next_revision).await?;
+            let revision = new_revision();
+            self.edit(cell, move |definition| definition.secrets_revision = revision).await?;
+            mark = Some(revision);
         }
-        let revision = cell.definition.load().secrets_revision.wrapping_add(1);
+        let revision = new_revision();
         let edited = match self.stage(&cell.slug, revision, &secrets).await {
             Ok(()) => {
                 let edited = self.edit(cell, move |definition| {
                     let before = definition.clone();
                     change(definition)?;
                     definition.secrets_revision = revision;
-                    Ok(before)
+                    // Whoever is still at its secrets does not want it removed.
+                    definition.unfinished = false;
+                    Ok((before, definition.clone()))
                 });
                 edited.await
             }
             Err(error) => Err(error.into()),
         };
-        let outcome = match edited {
-            Ok(Ok(replaced)) => match self.complete_or_revert(cell, replaced, revision, &secrets).await {
-                Ok(()) => return Ok(Ok(())),
-                Err(error) => Err(error),
-            },
-            Ok(Err(refusal)) => Ok(Err(refusal)),
-            Err(error) => Err(error),
-        };
-        if cell.definition.load().secrets_revision != revision {
-            self.unstage(cell, was).await;
+        match edited {
+            Ok(Ok((before, after))) => self.complete_or_revert(cell, before, after, &secrets).await.map(Ok),
+            Ok(Err(refusal)) => {
+                self.unstage(cell, mark).await;
+                Ok(Err(refusal))
+            }
+            Err(error) => {
+                self.unstage(cell, mark).await;
+                Err(error)
+            }
         }
-        outcome
     }
 
     /// Replaces the secrets after their definition; reverts that one where it cannot be done.
@@ -87,7 +93,7 @@ impl Shared {
         self: &Arc<Self>,
         cell: &Arc<Cell>,
         before: ConnectorDefinition,
-        revision: u64,
+        after: ConnectorDefinition,
         secrets: &SecretChange,
     ) -> Result<(), ConnectorError> {
         let slug = &cell.slug;
@@ -102,21 +108,27 @@ impl Shared {
             if let Err(error) = self.credentials.delete(&CredentialKey::staged(slug)).await {
                 tracing::warn!(%slug, %error, "what is left of a change of secrets could not be deleted");
                 // It must not be made again once they have changed further.
-                let _ = self.edit(cell, next_revision).await;
+                let _ = self.edit(cell, |definition| definition.secrets_revision = new_revision()).await;
             }
             return Ok(());
         };
-        let undo = move |definition: &mut ConnectorDefinition| {
-            let is_ours = definition.secrets_revision == revision;
+        let revert = move |definition: &mut ConnectorDefinition| {
+            let is_ours = definition.secrets_revision == after.secrets_revision
+                && change::basis(definition) == change::basis(&after);
             if is_ours {
                 let enabled_tools = std::mem::take(&mut definition.enabled_tools);
                 let tool_pins = std::mem::take(&mut definition.tool_pins);
                 *definition = ConnectorDefinition { enabled_tools, tool_pins, ..before.clone() };
+                // Not the one before: whoever has read the new secrets for it has to see that they are not.
+                definition.secrets_revision = new_revision();
             }
             is_ours
         };
-        if !are_as_before || !matches!(self.edit(cell, undo).await, Ok(true)) {
-            tracing::error!(%slug, %error, "its secrets could not be changed yet; its next connection tries again");
+        match are_as_before && matches!(self.edit(cell, revert).await, Ok(true)) {
+            true => self.unstage(cell, None).await,
+            false => {
+                tracing::error!(%slug, %error, "its secrets could not be changed yet; its next connection tries again");
+            }
         }
         Err(error.into())
     }
@@ -160,19 +172,23 @@ impl Shared {
             return Ok(());
         }
         let slug = &definition.slug;
-        match self.settle(slug).await {
-            // It needs none, and so no store.
-            Err(error) if !environment::has_secrets(definition) => {
-                tracing::debug!(%slug, %error, "connected to without a look for a change of secrets");
-                Ok(())
-            }
-            settled => settled,
+        if environment::has_secrets(definition) {
+            return self.settle(slug).await;
         }
+        // It needs none, and so waits for no store.
+        match tokio::time::timeout(COURTESY, self.settle(slug)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%slug, %error, "no look for a change of its secrets"),
+            Err(_) => tracing::debug!(%slug, "no look for a change of its secrets in time"),
+        }
+        Ok(())
     }
 
     async fn settle(&self, slug: &Slug) -> Result<(), ConnectorError> {
-        if self.credentials.get(&CredentialKey::staged(slug)).await?.is_none() {
-            return Ok(());
+        match self.credentials.get(&CredentialKey::staged(slug)).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(_)) | Err(CredentialError::Damaged { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
         let _exclusive = self.credentials.exclusive(slug).await?;
         self.conclude_staged(slug).await
@@ -220,14 +236,19 @@ impl Shared {
         self.read_back(&key, &staged).await
     }
 
-    /// Throws away what was staged for a change that has come to nothing, and has the definition say as little of it.
-    async fn unstage(self: &Arc<Self>, cell: &Arc<Cell>, revision: u64) {
+    /// Throws away what was staged for a change that has come to nothing, and takes back the mark that was made for it.
+    async fn unstage(self: &Arc<Self>, cell: &Arc<Cell>, mark: Option<u64>) {
         if let Err(error) = self.credentials.delete(&CredentialKey::staged(&cell.slug)).await {
             tracing::warn!(slug = %cell.slug, %error, "what is left of a change of secrets could not be deleted");
             return;
         }
-        let edited = self.edit(cell, move |definition| definition.secrets_revision = revision).await;
-        if let Err(error) = edited {
+        let Some(mark) = mark else { return };
+        let unmark = move |definition: &mut ConnectorDefinition| {
+            if definition.secrets_revision == mark {
+                definition.secrets_revision = 0;
+            }
+        };
+        if let Err(error) = self.edit(cell, unmark).await {
             tracing::debug!(slug = %cell.slug, %error, "a change of secrets that came to nothing has left its mark");
         }
     }
@@ -273,6 +294,7 @@ struct Unreplaced {
     are_as_before: bool,
 }
 
-fn next_revision(definition: &mut ConnectorDefinition) {
-    definition.secrets_revision = definition.secrets_revision.wrapping_add(1);
+/// One that no definition has had. Exact in every reader of JSON.
+fn new_revision() -> u64 {
+    rand::random_range(1..1 << 53)
 }

@@ -51,7 +51,15 @@ impl Shared {
         };
         self.delete_secrets(&definition).await?;
         let shared = Arc::clone(self);
-        self.serial.run(async move { shared.config.remove(&definition.slug).await }).await?;
+        let removing = async move {
+            let on_disk = shared.config.load().await?;
+            // Unless somebody without the lock has changed that.
+            match on_disk.iter().any(|other| other.slug == definition.slug && other.unfinished) {
+                true => shared.config.remove(&definition.slug).await,
+                false => Ok(()),
+            }
+        };
+        self.serial.run(removing).await?;
         tracing::info!(%slug, "cleared away what was left of a connector that was being added or removed");
         Ok(())
     }

@@ -81,9 +81,14 @@ impl Shared {
         let is_redialled = secrets.puts()
             || Connection::of(&before) != Connection::of(&after)
             || (concerns_sign_in && before.oauth != after.oauth);
-        if !secrets.is_empty() {
-            gone.iter().for_each(|name| secrets.delete(name));
-        }
+        // Without any other they are no reason for it to fail.
+        let left = match secrets.is_empty() {
+            true => gone,
+            false => {
+                gone.into_iter().for_each(|name| secrets.delete(name));
+                Vec::new()
+            }
+        };
         let builds_on = basis(&before);
         let change = move |definition: &mut ConnectorDefinition| {
             if basis(definition) != builds_on {
@@ -98,7 +103,7 @@ impl Shared {
         if let Err(Outdated) = self.edit_with_secrets(cell, secrets, change).await? {
             return Ok(None);
         }
-        self.drop_secrets(&cell.slug, gone.iter().map(String::as_str)).await;
+        self.drop_secrets(&cell.slug, left.iter().map(String::as_str)).await;
         Ok(Some(is_redialled))
     }
 

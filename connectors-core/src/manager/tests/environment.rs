@@ -62,6 +62,8 @@ pub(super) enum Fault {
     Slow,
     /// The next read of a header's value is answered when [`Faulty::answer`] says so.
     HoldsRead,
+    /// What is staged is damaged.
+    DamagesStaged,
     /// A deletion takes a while.
     SlowToDelete,
     /// A deletion takes a while, and fails.
@@ -110,7 +112,12 @@ impl CredentialStore for Faulty {
             self.set(Fault::None);
             self.answered.notified().await;
         }
-        self.store.get(key).await
+        let value = self.store.get(key).await?;
+        if value.is_some() && key.name() == CredentialKey::STAGED && self.has(Fault::DamagesStaged) {
+            let (account, problem) = (key.account(), "it is not text".to_owned());
+            return Err(CredentialError::Damaged { store: "vault", account, problem });
+        }
+        Ok(value)
     }
 
     async fn put(&self, key: &CredentialKey, value: &SecretString) -> Result<(), CredentialError> {

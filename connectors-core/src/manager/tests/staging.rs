@@ -102,6 +102,38 @@ async fn a_change_that_fails_leaves_the_connector_with_its_secrets() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_no_staged_change_is_thrown_away() {
+    let records = [
+        "",
+        "{",
+        "null",
+        r#"{"secrets_revision": 0}"#,
+        r#"{"secrets_revision": 0, "secrets": []}"#,
+        r#"{"secrets_revision": -1, "secrets": {"X-Key": "evil"}}"#,
+        r#"{"secrets_revision": 0, "secrets": {"X-Key": 1}}"#,
+        r#"{"secrets_revision": 7, "secrets": {"X-Key": "of a change that was not made"}}"#,
+    ];
+    for record in records {
+        let home = Home::furnished().await;
+        home.secrets.put(&CredentialKey::staged(&slug()), &record.into()).await.unwrap();
+        let (manager, shown_by_it) = home.process().await;
+        assert_eq!(shown(&shown_by_it), ["http://one X-Key=of one"], "{record}");
+        assert_eq!(home.secrets.names("a").await, ["X-Key"], "{record}");
+        drop(manager);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_staged_change_that_is_damaged_holds_nothing_up() {
+    let home = Home::furnished().await;
+    home.secrets.set(Fault::DamagesStaged);
+    home.secrets.put(&CredentialKey::staged(&slug()), &"?".into()).await.unwrap();
+    let (_manager, shown_by_it) = home.process().await;
+    assert_eq!(shown(&shown_by_it), ["http://one X-Key=of one"]);
+    assert_eq!(home.secrets.names("a").await, ["X-Key"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_written_while_the_store_is_locked() {
     let home = Home::furnished().await;
     let (manager, _) = home.process().await;
